@@ -1,0 +1,22 @@
+"""clew stage: the wrapper around every stage of dvc.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def stage(
+    name: Annotated[str, typer.Argument(help="A stage of dvc.yaml, such as clean.")],
+    item: Annotated[str | None, typer.Argument(help="For fan-outs: the item, such as int8.")] = None,
+) -> None:
+    """Run one stage of the pipeline; `dvc repro` calls this.
+
+    It checks params.yaml, dies with its parent, and records time, memory and hardware in metrics/runtime/.
+
+    Example: clew stage clean
+    """
+    from clew import runtime
+
+    runtime.run_stage(name, item)

@@ -1,0 +1,199 @@
+"""Files: written aside and renamed, JSON that people can diff, parquet with a checked schema, digests."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import hashlib
+import json
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from clew.errors import DataError
+
+CHUNK = 1 << 20
+PART = ".part"
+"""How what is still being written ends; .dvcignore and .gitignore pass it over."""
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; when the block ends well it takes `path`'s place, else nothing is left."""
+    with _aside(path) as aside:
+        yield aside
+        aside.replace(path)
+
+
+@contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder; when the block ends well it takes `path`'s place, whole."""
+    with _aside(path) as aside:
+        aside.mkdir()
+        yield aside
+        shutil.rmtree(path, ignore_errors=True)
+        aside.replace(path)
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """A path that nobody has, on the file system where `path` lies, so that renaming is one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
+    aside = path.parent / f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{PART}"
+    try:
+        yield aside
+    finally:
+        _remove(aside)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed runs left half-written beside `path`: theirs whose process is gone."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PART}"):
+        pid = left.name.removeprefix(f".{path.name}.").partition("-")[0]
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            _remove(left)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON with sorted keys, floats rounded to 6 digits, and no NaN or infinity (those are bugs)."""
+    text = json.dumps(_rounded(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    with replace_file(path) as aside:
+        aside.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that an earlier stage wrote."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except ValueError as error:
+        raise _broken(path, error) from None
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        rounded = round(value, 6)
+        return 0.0 if rounded == 0 else rounded  # no -0.0: it would differ in a diff without meaning
+    if isinstance(value, Mapping):
+        return {str(key): _rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
+    return value
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a small table for `dvc plots`: floats rounded to 6 digits, None as an empty field."""
+    with replace_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([_rounded(value) for value in row] for row in rows)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read a table that `write_csv` wrote, one dict a row."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise _missing(path) from None
+
+
+def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], schema: Any) -> None:
+    """Write dicts as parquet with exactly `schema` (a pyarrow.Schema). The same rows give the same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist(list(rows), schema=schema)
+    with replace_file(path) as aside:
+        pq.write_table(table, aside, compression="zstd")
+
+
+def read_parquet(path: Path, schema: Any) -> list[dict[str, Any]]:
+    """Read parquet as dicts and check that it has exactly `schema` (a pyarrow.Schema)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _broken(path, error) from None
+    if not table.schema.equals(schema):
+        names = set(table.schema.names) ^ set(schema.names)
+        raise DataError(
+            f"the columns are not those of this version of clew{': ' + ', '.join(sorted(names)) if names else ''}",
+            where=str(path),
+            fix="Run `dvc repro` so that the stage that writes it runs again.",
+        )
+    return list(table.to_pylist(maps_as_pydicts="strict"))
+
+
+def _missing(path: Path) -> DataError:
+    return DataError("the file does not exist", where=str(path), fix="Run `dvc repro`, which makes it, or `dvc pull`.")
+
+
+def _broken(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"the file cannot be read: {str(error).splitlines()[0][:120]}",
+        where=str(path),
+        fix="Delete it and run `dvc repro`, which makes it again.",
+    )
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file as 64 hex digits, read in chunks of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def tree_sha256(path: Path) -> str:
+    """One digest for a file or a folder.
+
+    A folder's is the SHA-256 of its listing as `sha256sum` prints it, sorted by path. To check one by hand:
+    ``cd FOLDER && find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum``.
+    """
+    if path.is_file():
+        return sha256(path)
+    files = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    listing = "".join(f"{sha256(path / name)}  {name}\n" for name in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def tree_size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def finite(value: float) -> float | None:
+    """`value`, or None where it is NaN or infinite: JSON has neither."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,526 @@
+"""The one door for parameters: params.yaml → frozen models, every error at once.
+
+    $ clew params check
+    params.yaml:88: sft.learning_rte: unknown name. Did you mean `learning_rate`?
+
+A class here is a section of params.yaml and, in snake case, a stage: `Sft` is `sft:` is `stages/sft.py`. There
+are no defaults: DVC cannot see a value that lives in Python, so a model would change without its lock changing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from clew import params_checks, sources
+from clew.errors import ParamsError, SourceError
+
+FILE = Path("params.yaml")
+
+
+def _regex(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression ({error})") from None
+    return pattern
+
+
+def _uri(uri: str) -> str:
+    try:
+        sources.parse(uri, "")
+    except SourceError as error:
+        what = error.what.removeprefix(f"`{uri}` is ")  # the value itself is told at the end of the line
+        raise ValueError(f"{what}. {error.fix.removesuffix('.')}") from None
+    return uri
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="lower case letters, digits and _")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Template = Annotated[str, Field(description="a Jinja template over the record's columns, sandboxed")]
+Regex = Annotated[str, AfterValidator(_regex), Field(description="a Python regular expression")]
+Precision = Literal["auto", "float32", "bfloat16"]
+"""How matrix products are computed. auto: bfloat16 where the device has it in hardware, else float32."""
+
+
+class Section(BaseModel):
+    """A part of params.yaml: strict, frozen, nothing unknown."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class Source(Section):
+    """Where files come from, and what they must be."""
+
+    uri: Annotated[str, AfterValidator(_uri)]
+    """package://NAME==VERSION/MEMBER, hf://OWNER/NAME@REVISION[/FILE], https://…, or file:PATH."""
+    sha256: Sha256
+    """Of the file; of several, of their listing as `sha256sum` prints it, sorted by path."""
+    license: str
+    """SPDX identifier of the licence, or a few words."""
+
+
+class FetchData(Section):
+    """Raw files, brought to data/raw/<name>/."""
+
+    sources: dict[Name, Source]
+
+
+class RandomInit(Section):
+    """Fresh random weights of a smaller shape instead of the source's: for tests, or to train from nothing."""
+
+    hidden_size: Count
+    intermediate_size: Count
+    num_hidden_layers: Count
+    num_attention_heads: Count
+    num_key_value_heads: Count
+
+
+class FetchModel(Source):
+    """The base model, brought to models/base/ as safetensors, tokenizer and chat template."""
+
+    dtype: Literal["float32", "bfloat16"]
+    """What the weights are stored as; GGUF files are dequantised to it."""
+    random_init: RandomInit | None
+
+
+class Mapping(Section):
+    """How the records of one source become rows; the columns are named by the templates."""
+
+    source: Name
+    """A name under fetch_data.sources."""
+    files: str
+    """Glob below data/raw/<source>/."""
+    format: Literal["csv", "jsonl", "parquet"]
+    system: Template | None
+    """System message, or null for none."""
+    prompt: Template
+    """User message."""
+    text: Template
+    """What the row is about: duplicates and leakage between splits are judged by it."""
+    groups: dict[Name, dict[str, Regex]]
+    """attribute: {value: pattern}: a row has the value whose pattern alone is found in its text, else none."""
+
+
+class LabelMapping(Mapping):
+    """Classification: the answer is one of a few fixed words."""
+
+    kind: Literal["label"]
+    label: Template
+    values: dict[str, str]
+    """What the label column holds: the word to answer."""
+    rejected: bool
+    """Whether to add another label as the rejected answer (for preference training on label pairs)."""
+
+
+class OptionsMapping(Mapping):
+    """Multiple choice: the answer is the letter of one of the record's own options."""
+
+    kind: Literal["options"]
+    options: Template
+    """One option a line. `prompt` sees them as `options`, one `A. text` a line."""
+    strip: Regex
+    """What to take off the front of each option and of the answer, such as `[A-E]\\. `."""
+    answer: Template
+    """The text of the right option."""
+    shuffle: bool
+    """Shuffle the options, fixed by the row: keys often lean to one letter."""
+    rejected: bool
+    """Whether to add a distractor's letter as the rejected answer."""
+
+
+class TextMapping(Mapping):
+    """Free text: the answer is written, not chosen."""
+
+    kind: Literal["text"]
+    completion: Template
+
+
+class Prepare(Section):
+    """Records become rows."""
+
+    row_key: Annotated[str, Field(pattern=r"^(public|[0-9a-f]{16})$")]
+    """`public`, or the fingerprint of a secret key made by `clew rows key` (for data that must not be guessed)."""
+    max_unfit: Share
+    """Fail when more than this share of a source's records do not fit the mapping."""
+    tasks: dict[Name, Annotated[LabelMapping | OptionsMapping | TextMapping, Field(discriminator="kind")]]
+
+    @model_validator(mode="after")
+    def _not_model(self) -> Prepare:
+        if "model" in self.tasks:
+            raise ValueError("a task cannot be called `model`: metrics/quality.json keeps a model's size there")
+        return self
+
+
+class MissingRule(Section):
+    """Rows whose field is empty are dropped."""
+
+    fields: tuple[Literal["text", "completion", "label"], ...]
+
+
+class LengthRule(Section):
+    """Rows whose text has too few or too many words are dropped."""
+
+    min_words: Count
+    max_words: Count
+
+
+class DuplicatesRule(Section):
+    """Of rows with the same normalised text in one task the first is kept; where labels differ, none."""
+
+    enabled: bool
+
+
+class LabelNoiseRule(Section):
+    """Labels that confident learning doubts (cleanlab, cross-validated tf-idf probabilities)."""
+
+    tasks: tuple[Name, ...]
+    folds: Annotated[int, Field(ge=2)]
+    min_accuracy: Share
+    """Doubted rows are dropped where the cross-validated classifier is at least this accurate …"""
+    weight: Share
+    """… and otherwise kept with this weight in the loss."""
+
+
+class Clean(Section):
+    """Rows that would teach nothing, or teach wrong, are dropped or weigh less."""
+
+    missing: MissingRule
+    length: LengthRule
+    duplicates: DuplicatesRule
+    label_noise: LabelNoiseRule
+
+
+class Sides(Section):
+    """A number for each side of the split."""
+
+    train: Annotated[int, Field(ge=0)]
+    valid: Annotated[int, Field(ge=0)]
+    test: Annotated[int, Field(ge=0)]
+
+
+class Split(Section):
+    """Train, validation and test; a row keeps its side when rows are added."""
+
+    valid_share: Share
+    test_share: Share
+    limits: dict[Name, Sides]
+    """Rows of each task at most, on each side (0: the task stays away from it)."""
+
+
+class Audit(Section):
+    """A question of fairness: is `favorable` shared out alike between two groups?"""
+
+    task: Name
+    attribute: Name
+    privileged: str
+    unprivileged: str
+    favorable: str
+    """The favourable label; `correct` for multiple choice, where being answered rightly is what is shared out."""
+
+    @model_validator(mode="after")
+    def _two_groups(self) -> Audit:
+        if self.privileged == self.unprivileged:
+            raise ValueError(f"privileged and unprivileged are the same group `{self.privileged}`")
+        if "neither" in (self.privileged, self.unprivileged):
+            raise ValueError("`neither` is what rows outside both groups are counted as; rename that group")
+        return self
+
+
+def _audited_once(audits: tuple[Audit, ...]) -> tuple[Audit, ...]:
+    seen = [(audit.task, audit.attribute) for audit in audits]
+    twice = next((name for name in seen if seen.count(name) > 1), None)
+    if twice:
+        raise ValueError(
+            f"{twice[1]} of task {twice[0]} is audited twice, and its numbers have one place; "
+            "map it a second time under another name in prepare.tasks"
+        )
+    return audits
+
+
+Audits = Annotated[tuple[Audit, ...], AfterValidator(_audited_once)]
+
+
+class Balance(Section):
+    """AIF360's measures of the training labels by group, and weights that even them out."""
+
+    audits: Audits
+    reweigh: bool
+    """Weight each (group, label) so that label and group are independent (Kamiran and Calders, 2012)."""
+
+
+class Lora(Section):
+    """Low-rank adapters (Hu et al., 2021)."""
+
+    rank: Count
+    alpha: Positive
+    dropout: Share
+    target_modules: tuple[str, ...]
+    last_layers: Count
+    """Adapters on this many of the last layers."""
+
+
+class Optimisation(Section):
+    """What every trainer shares."""
+
+    method: Literal["lora", "full"]
+    lora: Lora
+    learning_rate: Positive
+    batch_size: Count
+    """Rows a step."""
+    micro_batch_size: Count
+    """Rows at a time; a divisor of batch_size. Gradients are accumulated over the rest."""
+    epochs: Positive
+    warmup_ratio: Share
+    schedule: Literal["linear", "cosine", "constant"]
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Positive
+    max_length: Count
+    """Tokens; longer rows are cut."""
+    precision: Precision
+    checkpoint_steps: Count
+    """Write a resumable checkpoint every so many steps."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> Optimisation:
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(f"micro_batch_size {self.micro_batch_size} does not divide batch_size {self.batch_size}")
+        return self
+
+
+class Sft(Optimisation):
+    """Supervised fine-tuning: TRL's SFTTrainer, loss on the completion only."""
+
+    eval_steps: Count
+    """Measure the validation loss every so many steps."""
+    patience: Count
+    """Stop after so many measurements without a better one; the best weights are kept."""
+
+
+class Align(Optimisation):
+    """Preference training from the sft model (DPO, Rafailov et al., 2023), or a pass-through."""
+
+    enabled: bool
+    algorithm: Literal["dpo"]
+    tasks: tuple[Name, ...]
+    pairs: Count
+    """Preference pairs at most, taken evenly from the tasks."""
+    beta: Positive
+
+
+class Int8(Section):
+    """Weights as 8-bit integers with a scale a channel (torchao)."""
+
+    activations: Literal["weight_only", "dynamic"]
+    """weight_only: computed in bfloat16; dynamic: activations are quantised as they come."""
+
+
+class Compress(Section):
+    """Smaller models, made from the aligned one."""
+
+    methods: tuple[Literal["int8"], ...]
+    int8: Int8
+
+
+class Predict(Section):
+    """Predictions on the test rows, kept: every later number is computed from them."""
+
+    variants: tuple[Literal["base", "sft", "aligned", "int8"], ...]
+    batch_size: Count
+    max_length: Count
+    max_new_tokens: Count
+    precision: Precision
+
+
+class Evaluate(Section):
+    """Metrics with bootstrap intervals."""
+
+    resamples: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+
+
+class Fairness(Section):
+    """AIF360's measures of every variant's predictions, by group."""
+
+    audits: Audits
+    resamples: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+
+
+class Report(Section):
+    """The page that people read."""
+
+    title: str
+    intended_use: str
+    samples: Count
+    """Predictions shown for each task."""
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    fetch_data: FetchData
+    fetch_model: FetchModel
+    prepare: Prepare
+    clean: Clean
+    split: Split
+    balance: Balance
+    sft: Sft
+    align: Align
+    compress: Compress
+    predict: Predict
+    evaluate: Evaluate
+    fairness: Fairness
+    report: Report
+
+
+def load(file: Path = FILE) -> Params:
+    """Read and check a params file; raise one ParamsError that lists every problem, a line each.
+
+    Each line says file, line, path, what is wrong with which value, and the nearest valid name.
+    """
+    tree = _parse(file)
+    try:
+        params = Params.model_validate_json(json.dumps(_plain(tree), default=str))
+    except ValidationError as error:
+        problems = [_problem(file, tree, item) for item in error.errors()]
+    else:
+        problems = [
+            (line := _line(tree, path), f"{file}:{line}: {'.'.join(map(str, path))}: {text}")
+            for path, text in params_checks.problems(params)
+        ]
+        if not problems:
+            return params
+    lines = sorted(problems)
+    raise ParamsError(
+        "\n".join(text for _, text in lines),
+        where=f"{file} has {len(lines)} problem{'s' if len(lines) > 1 else ''}",
+        fix="`clew params schema` prints what is valid.",
+    )
+
+
+def _parse(file: Path) -> Any:
+    """The YAML tree with line numbers. The round-trip loader builds no Python objects: tags stay inert."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        tree = YAML(typ="rt").load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(
+            "the file does not exist",
+            where=str(file),
+            fix="Run clew in the root of an experiment's repository.",
+        ) from None
+    except UnicodeDecodeError:
+        raise ParamsError("not UTF-8 text", where=str(file), fix="Save it as UTF-8.") from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        problem = str(error.problem).splitlines()[0]
+        raise ParamsError(f"not valid YAML: {problem}", where=f"{file}:{line}", fix="Mend that line.") from None
+    except YAMLError as error:  # a character that YAML does not have, such as NUL
+        problem = " ".join(str(error).split())[:120]
+        raise ParamsError(f"not valid YAML: {problem}", where=str(file), fix="Take it out.") from None
+    if not isinstance(tree, dict):
+        raise ParamsError("not a mapping of sections", where=str(file), fix="`clew params schema` prints the form.")
+    return tree
+
+
+def _plain(value: Any) -> Any:
+    """Ruamel's types as JSON's; anything that JSON does not have (dates, tagged values) as its text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return str(value)
+
+
+def _problem(file: Path, tree: Any, error: Any) -> tuple[int, str]:
+    """Turn one pydantic error into (line, "file:line: path: what is wrong. What to do")."""
+    path = _real_path(tree, error["loc"], missing=error["type"] == "missing")
+    line = _line(tree, path)
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(path[-1]), _names(path[:-1]), n=1, cutoff=0.5)
+        text = "unknown name" + (f". Did you mean `{near[0]}`?" if near else "")
+    elif error["type"] == "missing":
+        text = "missing"
+    else:
+        message = error["msg"].removeprefix("Value error, ")
+        value = error["input"]
+        shown = "" if isinstance(value, (dict, list)) else f", not {json.dumps(value, ensure_ascii=False)[:60]}"
+        text = message[:1].lower() + message[1:] + shown
+    return line, f"{file}:{line}: {'.'.join(map(str, path))}: {text}"
+
+
+def _real_path(tree: Any, loc: tuple[str | int, ...], *, missing: bool) -> tuple[str | int, ...]:
+    """The path without the tag that pydantic puts after a mapping whose `kind` decides its class."""
+    path: list[str | int] = []
+    node = tree
+    tagged = False
+    for index, part in enumerate(loc):
+        if isinstance(node, dict) and node.get("kind") == part and not tagged:
+            tagged = True
+            continue
+        if isinstance(node, dict) and part in [str(key) for key in node]:
+            path.append(part)
+            node = next(item for key, item in node.items() if str(key) == part)
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            path.append(part)
+            node = node[part]
+        elif missing and index == len(loc) - 1:
+            path.append(part)
+    return tuple(path)
+
+
+def _line(tree: Any, path: tuple[str | int, ...]) -> int:
+    """The line of the last part of `path` that stands in the file, counted from 1."""
+    line = 1
+    node: Any = tree
+    for part in path:
+        try:
+            marks = node.lc
+            position = marks.item(part) if isinstance(node, list) else marks.key(part)
+            line, node = position[0] + 1, node[part]
+        except (AttributeError, KeyError, IndexError, TypeError):
+            break
+    return int(line)
+
+
+def _names(loc: tuple[str | int, ...]) -> list[str]:
+    """The valid names at a place in the schema."""
+    models: list[type[BaseModel]] = [Params]
+    for part in loc:
+        fields = [model.model_fields[str(part)] for model in models if str(part) in model.model_fields]
+        if fields:
+            models = [found for field in fields for found in _models_in(field)]
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, FieldInfo):
+        annotation = annotation.annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in getattr(annotation, "__args__", ()) for found in _models_in(part)]
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of params.yaml, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Params.model_json_schema()}

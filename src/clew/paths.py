@@ -1,0 +1,47 @@
+"""Every path that stages share, once. All are relative to the repository's root, where stages run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+RAW = Path("data/raw")  # RAW / <source>
+ROWS = Path("data/rows.parquet")
+CLEAN = Path("data/clean.parquet")
+SPLITS = Path("data/splits")  # SPLITS / train.parquet, valid.parquet, test.parquet
+TRAIN = Path("data/train.parquet")
+LEDGER = Path("data/ledger")  # LEDGER / <stage>.parquet
+PREDICTIONS = Path("data/predictions")  # PREDICTIONS / <variant>.parquet
+
+MODELS = Path("models")  # MODELS / <variant>
+BASE = MODELS / "base"
+SFT = MODELS / "sft"
+ALIGNED = MODELS / "aligned"
+
+METRICS = Path("metrics")
+PREPARE_METRICS = METRICS / "prepare.json"
+CLEAN_METRICS = METRICS / "clean.json"
+SPLIT_METRICS = METRICS / "split.json"
+DATA_BIAS = METRICS / "data_bias.json"
+SFT_METRICS = METRICS / "sft.json"
+ALIGN_METRICS = METRICS / "align.json"
+QUALITY = METRICS / "quality.json"
+FAIRNESS = METRICS / "fairness.json"
+LATENCY = METRICS / "latency.json"  # gathered from RUNTIME: volatile, in git, never an out
+RUNTIME = METRICS / "runtime"  # RUNTIME / <stage>.json: volatile, in git, never an out
+
+PLOTS = METRICS / "plots"
+SFT_LOSS = PLOTS / "sft_loss.csv"
+ALIGN_LOSS = PLOTS / "align_loss.csv"
+CONFUSION = PLOTS / "confusion.csv"
+QUALITY_PLOT = PLOTS / "quality.csv"
+FAIRNESS_PLOT = PLOTS / "fairness.csv"
+
+REPORT = Path("reports/report.html")
+MODEL_CARD = Path("reports/model_card.md")
+
+CHECKPOINTS = Path(".clew/checkpoints")  # outside every out: DVC deletes outs before a run
+
+
+def ledger(stage: str) -> Path:
+    """The ledger that `stage` writes: one row for each decision about a row."""
+    return LEDGER / f"{stage}.parquet"

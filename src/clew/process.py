@@ -1,0 +1,92 @@
+"""Processes that do not outlive those who started them: our children us, and we `dvc repro`.
+
+A stage that is killed (`kill -9` included) must leave nothing running. On Linux the kernel sees to it: the child
+asks for SIGKILL when its parent dies. Elsewhere a child ends when it next writes to the closed pipe.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+
+
+def run(args: Sequence[str], *, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end and return its exit status and output; it dies with us.
+
+    env: variables to set on top of ours.
+    """
+    return subprocess.run(
+        list(args),
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        preexec_fn=_dies_with(os.getpid()),
+    )
+
+
+def _dies_with(parent: int) -> Callable[[], None] | None:
+    """What a child runs before its program, or None where the kernel cannot do it."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up before the fork: after it only system calls are safe
+
+    def ask() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(1)
+
+    return ask
+
+
+def die_with_parent() -> None:
+    """Make this process end when `dvc repro` ends, however it ends: a second run must not meet the first.
+
+    DVC starts stages through a shell, which may or may not stay between: both are watched.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        watched = [os.getppid()]
+        arguments = _command_line(watched[0])
+        if len(arguments) > 1 and "-c" in arguments[1:3]:  # sh -c "clew stage …"
+            watched.append(_parent(watched[0]))
+        for pid in watched:
+            if pid <= 1:
+                continue
+            try:
+                descriptor = os.pidfd_open(pid)
+            except ProcessLookupError:
+                os._exit(1)
+            threading.Thread(target=_exit_with, args=(descriptor,), daemon=True).start()
+
+
+def _exit_with(descriptor: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    poll.poll()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _command_line(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0

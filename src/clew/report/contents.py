@@ -1,0 +1,46 @@
+"""The page's table of contents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clew.report.experiment import Experiment
+from clew.report.sections import (
+    confusion,
+    data,
+    digests,
+    fairness,
+    headline,
+    limits,
+    loss,
+    parameters,
+    pipeline,
+    quality,
+    samples,
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page: `name` is its file, its template and its anchor."""
+
+    name: str
+    title: str
+    build: Callable[[Experiment], Mapping[str, Any]]
+
+
+SECTIONS: tuple[Section, ...] = (
+    Section("headline", "What it found", headline.build),
+    Section("pipeline", "What ran", pipeline.build),
+    Section("data", "Where the rows went", data.build),
+    Section("loss", "How training went", loss.build),
+    Section("quality", "Every variant, every task", quality.build),
+    Section("confusion", "What was taken for what", confusion.build),
+    Section("fairness", "Fairness by group", fairness.build),
+    Section("samples", "What the models said", samples.build),
+    Section("limits", "What this page does not show", limits.build),
+    Section("parameters", "Parameters", parameters.build),
+    Section("digests", "Digests", digests.build),
+)

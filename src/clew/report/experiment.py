@@ -1,0 +1,147 @@
+"""What the report is about: the params, figures, ledgers, predictions and digests of one run, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clew import io, ledger, paths, rows
+from clew.errors import DataError
+from clew.evaluation import predictions
+
+STAGES = ("prepare", "clean", "split", "balance")
+"""The stages that decide about rows, in order."""
+
+LOCK = Path("requirements.lock")
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """How many rows of a source met the same decision; `detail` is kept for split, where it is the side."""
+
+    stage: str
+    source: str
+    decision: str
+    rule: str | None
+    detail: str | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What makes a file or folder recognisable. `rows` is None for what has none."""
+
+    path: str
+    sha256: str
+    size: int
+    rows: int | None
+
+
+@dataclass(frozen=True, repr=False)
+class Experiment:
+    """One run, as plain values."""
+
+    params: Mapping[str, Any]
+    """Section → its values, as in params.yaml; `seed` → int."""
+    prepare: Mapping[str, Any]
+    clean: Mapping[str, Any]
+    split: Mapping[str, Any]
+    data_bias: Mapping[str, Any]
+    quality: Mapping[str, Any]
+    """variant → task → metric → {value, low, high, n, vs_parent}."""
+    fairness: Mapping[str, Any]
+    """variant → task → attribute → measure → {value, low, high}."""
+    losses: Mapping[str, Sequence[Mapping[str, str]]]
+    """Stage (sft, align) → lines of its loss curve."""
+    training: Mapping[str, Mapping[str, Any]]
+    """Stage (sft, align) → its metrics."""
+    decisions: Sequence[Decisions]
+    predictions: Mapping[str, Sequence[Mapping[str, Any]]]
+    """variant → predictions; row i is the same row in all of them."""
+    prompts: Mapping[str, str]
+    """row_id → the user's message of a test row."""
+    digests: Sequence[Digest]
+
+    @property
+    def variants(self) -> list[str]:
+        """The variants that were measured, in the order of predict.variants."""
+        return list(self.predictions)
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks with predictions, in the order of prepare.tasks; tasks it does not know come last."""
+        found = {row["task"] for of_variant in self.predictions.values() for row in of_variant}
+        declared = [task for task in self.params["prepare"]["tasks"] if task in found]
+        return declared + sorted(found - set(declared))
+
+    @property
+    def final(self) -> str:
+        """The last trained variant: what compression starts from."""
+        return next(name for name in ("aligned", "sft", *reversed(self.variants)) if name in self.predictions)
+
+
+def read(params: Mapping[str, Any]) -> Experiment:
+    """Read everything below the current folder. Raises DataError for what an earlier stage has not made."""
+    variants = params["predict"]["variants"]
+    return Experiment(
+        params=params,
+        prepare=io.read_json(paths.PREPARE_METRICS),
+        clean=io.read_json(paths.CLEAN_METRICS),
+        split=io.read_json(paths.SPLIT_METRICS),
+        data_bias=io.read_json(paths.DATA_BIAS),
+        quality=io.read_json(paths.QUALITY),
+        fairness=io.read_json(paths.FAIRNESS),
+        losses={"sft": io.read_csv(paths.SFT_LOSS), "align": io.read_csv(paths.ALIGN_LOSS)},
+        training={"sft": io.read_json(paths.SFT_METRICS), "align": io.read_json(paths.ALIGN_METRICS)},
+        decisions=[found for stage in STAGES for found in decisions(stage)],
+        predictions=predictions.read(variants),
+        prompts=prompts(),
+        digests=digests(variants),
+    )
+
+
+def decisions(stage: str) -> list[Decisions]:
+    """A stage's ledger, counted by source, decision and rule. Only counts leave the columns: ledgers can be long."""
+    import pyarrow.parquet as pq
+
+    path = paths.ledger(stage)
+    if not path.exists():
+        io.read_parquet(path, ledger.SCHEMA)  # says what is missing and what to do
+    by = ["source", "decision", "rule"] + (["detail"] if stage == "split" else [])
+    counted = pq.read_table(path, columns=by).group_by(by).aggregate([([], "count_all")]).to_pylist()
+    found = [
+        Decisions(stage, row["source"], row["decision"], row["rule"], row.get("detail"), row["count_all"])
+        for row in counted
+    ]
+    return sorted(found, key=lambda f: (f.source, f.decision, f.rule or "", f.detail or ""))
+
+
+def prompts() -> dict[str, str]:
+    """row_id → the last user message of every test row."""
+    found = {}
+    for row in rows.read(paths.SPLITS / "test.parquet"):
+        said = [message["content"] for message in row["messages"] or [] if message["role"] == "user"]
+        found[row["row_id"]] = said[-1] if said else row["text"] or ""
+    return found
+
+
+def _there(path: Path) -> Path:
+    if path.exists():
+        return path
+    raise DataError("it does not exist", where=str(path), fix="Run `dvc repro`, which makes it, or `dvc pull`.")
+
+
+def digests(variants: Sequence[str]) -> list[Digest]:
+    """The digests of the data, the predictions, the models and the lock file, in the order they were made."""
+    import pyarrow.parquet as pq
+
+    data = [paths.ROWS, paths.CLEAN, *(paths.SPLITS / f"{side}.parquet" for side in ("train", "valid", "test"))]
+    data += [paths.TRAIN, *(paths.PREDICTIONS / f"{variant}.parquet" for variant in variants)]
+    found = [
+        Digest(path.as_posix(), io.sha256(path), io.tree_size(path), pq.read_metadata(path).num_rows)
+        for path in map(_there, data)
+    ]
+    whole = [_there(paths.MODELS / variant) for variant in variants] + ([LOCK] if LOCK.exists() else [])
+    return found + [Digest(path.as_posix(), io.tree_sha256(path), io.tree_size(path), None) for path in whole]

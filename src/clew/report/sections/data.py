@@ -1,0 +1,99 @@
+"""data: each source's records from the raw file to train, validation and test, counted from the ledgers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from clew.report import charts, words
+from clew.report.experiment import Experiment
+from clew.report.sections import pipeline
+
+RULES = {
+    "missing": "a field that is needed is empty",
+    "length": "too short or too long",
+    "duplicate": "the same text came before",
+    "contradiction": "the same text with different labels: none is kept",
+    "label_noise": "a classifier doubts the label",
+    "limit": "beyond the number of rows asked for (split.limits)",
+    "reweighing": "weighs more or less, so that label and group are independent",
+}
+"""What the rules of cleaning, splitting and balancing mean; the reasons of `prepare` stand as they are."""
+
+SIDES = ("train", "valid", "test")
+PARTS = (*SIDES, "left out", "cleaned away", "unfit")
+"""The parts of a source's bar, in order; also the names of their colours in style.css."""
+
+
+def build(experiment: Experiment) -> Mapping[str, Any]:
+    """A bar for each source, a table of the same numbers, and what each rule did."""
+    found = {d.source for d in experiment.decisions}
+    declared = [name for name in experiment.params["fetch_data"]["sources"] if name in found]
+    names = [*declared, *sorted(found - set(declared))]
+    sources = [of_source(experiment, name) for name in names]
+    total: Counter[str] = Counter()
+    for source in sources:
+        total.update(source["counts"])
+    return {
+        "parts": PARTS,
+        "sources": sources,
+        "total": total,
+        "rules": rules(experiment),
+        "noise": noise(experiment),
+        "leaks": experiment.split.get("leakage", {}),
+    }
+
+
+def of_source(experiment: Experiment, source: str) -> dict[str, Any]:
+    """Where a source's records are now. The parts sum to `records`."""
+    ours = [d for d in experiment.decisions if d.source == source]
+    counts: Counter[str] = Counter(dict.fromkeys((*PARTS, "records"), 0))
+    for d in ours:
+        if d.stage == "prepare":
+            counts["records"] += d.n
+        dropped = d.decision == "dropped"
+        if d.stage == "split":
+            counts["left out" if dropped else d.detail or "kept"] += d.n
+        elif dropped and d.stage in ("prepare", "clean"):
+            counts["unfit" if d.stage == "prepare" else "cleaned away"] += d.n
+    return {
+        "name": source,
+        "tasks": pipeline.tasks_of(experiment, source),
+        "counts": counts,
+        "bar": charts.stack([(part, counts[part]) for part in PARTS]),
+        "label": f"{source}: " + ", ".join(f"{counts[part]} {part}" for part in PARTS if counts[part]),
+    }
+
+
+def rules(experiment: Experiment) -> list[dict[str, Any]]:
+    """What was dropped or changed, by stage and rule, with the number for each source."""
+    found: dict[tuple[str, str, str], Counter[str]] = {}
+    for d in experiment.decisions:
+        if d.decision != "kept":
+            found.setdefault((d.stage, d.rule or "", d.decision), Counter())[d.source] += d.n
+    return [
+        {
+            "stage": stage,
+            "rule": words.plain_name(rule),
+            "decision": decision,
+            "means": RULES.get(rule, ""),
+            "n": counts.total(),
+            "by_source": sorted(counts.items()),
+        }
+        for (stage, rule, decision), counts in found.items()
+    ]
+
+
+def noise(experiment: Experiment) -> list[dict[str, Any]]:
+    """What confident learning found in each task that it looked at."""
+    return [
+        {
+            "task": words.plain_name(task),
+            "accuracy": words.number(found["accuracy"], "share"),
+            "doubted": found["doubted"],
+            "n": found["n"],
+            "action": "dropped" if found["action"] == "drop" else "kept with less weight",
+        }
+        for task, found in sorted(experiment.clean.get("label_noise", {}).items())
+    ]

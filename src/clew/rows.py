@@ -1,0 +1,103 @@
+"""One row: the schema that every stage reads and writes, and a row's identity.
+
+    {"row_id": "5f0c…", "source": "dreaddit", "origin": {"file": "dreaddit_training.csv", "record": 17},
+     "task": "stress", "messages": [{"role": "user", "content": "Post: … Stressed?"}], "text": "…",
+     "completion": "yes", "label": "yes", "choices": ["yes", "no"], "rejected": "no",
+     "groups": {"pronoun": "she"}, "annotations": None, "weight": 1.0, "parent_ids": []}
+
+`record` counts from 0 within the file. Empty columns are null. `text` is what the row is about (the post, the
+question): duplicates and leakage are judged by it. `messages` is the prompt; `completion` is the answer to
+learn; `label` is null for free text; `choices` are the completions that are scored against each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from clew import io
+
+SCHEMA = pa.schema(
+    [
+        ("row_id", pa.string()),
+        ("source", pa.string()),
+        ("origin", pa.struct([("file", pa.string()), ("record", pa.int64())])),
+        ("task", pa.string()),
+        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("text", pa.string()),
+        ("completion", pa.string()),
+        ("label", pa.string()),
+        ("choices", pa.list_(pa.string())),
+        ("rejected", pa.string()),
+        ("groups", pa.map_(pa.string(), pa.string())),
+        ("annotations", pa.list_(pa.struct([("annotator", pa.string()), ("label", pa.string())]))),
+        ("weight", pa.float64()),
+        ("parent_ids", pa.list_(pa.string())),
+    ]
+)
+
+PREDICTION_SCHEMA = pa.schema(
+    [
+        ("row_id", pa.string()),
+        ("source", pa.string()),
+        ("task", pa.string()),
+        ("label", pa.string()),  # the right choice; null for free text
+        ("reference", pa.string()),  # the completion that was wanted
+        ("choices", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.float64())),  # log-likelihood of each choice, in nats; null for free text
+        ("prediction", pa.string()),  # the likeliest choice, or the generated text
+        ("logprob", pa.float64()),  # sum of the reference's token log-probabilities, end of turn included
+        ("tokens", pa.int64()),  # the number of those tokens
+        ("groups", pa.map_(pa.string(), pa.string())),
+    ]
+)
+
+CONTENT = ("task", "messages", "text", "completion", "label", "choices", "rejected")
+"""The columns that make a row what it is; where it came from and how it is weighted do not."""
+
+
+def row_id(content: Mapping[str, Any], key: bytes) -> str:
+    """Keyed BLAKE2b-256 of "row-v1" and the canonical JSON (RFC 8785) of the NFC-normalised content.
+
+    The same content has the same id wherever it stands; without `key` a short row cannot be guessed from its id.
+    Returns 64 hex digits.
+    """
+    import rfc8785
+
+    canonical = rfc8785.dumps(_nfc(dict(content)))
+    return hashlib.blake2b(b"row-v1" + canonical, key=key, digest_size=32).hexdigest()
+
+
+def _nfc(value: Any) -> Any:
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value)
+    if isinstance(value, Mapping):
+        return {_nfc(str(key)): _nfc(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_nfc(item) for item in value]
+    return value
+
+
+def normalise(text: str) -> str:
+    """Text as duplicates are judged: NFKC, lower case, runs of anything but letters and digits as one space.
+
+    >>> normalise("  It’s\\tFINE! ")
+    'it s fine'
+    """
+    return re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).lower()).strip()
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Read rows and check their schema."""
+    return io.read_parquet(path, SCHEMA)
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows in their schema."""
+    io.write_parquet(path, rows, SCHEMA)

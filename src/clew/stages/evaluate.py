@@ -1,0 +1,65 @@
+"""evaluate: metrics of every variant's predictions, with intervals and paired differences.
+
+Reads data/predictions/<variant>.parquet and, for its size, models/<variant>. Writes metrics/quality.json and the
+tables of the plots. metrics/latency.json beside them is volatile: gathered from the runtime records of `predict`,
+in git, and not an out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from clew import io, paths
+from clew.errors import DataError
+from clew.evaluation import predictions, quality
+
+if TYPE_CHECKING:
+    from clew import params
+
+MODEL = "model"
+"""Where the numbers stand that belong to a variant and to no task."""
+
+
+def run(evaluate: params.Evaluate, predict: params.Predict, seed: int) -> dict[str, Any]:
+    """Measure every variant of `predict`."""
+    found = predictions.read(predict.variants)
+    measured = quality.measure(found, resamples=evaluate.resamples, confidence=evaluate.confidence, seed=seed)
+    io.write_csv(
+        paths.QUALITY_PLOT,
+        ["variant", "task", "metric", "value", "low", "high", "n"],
+        quality.table(measured),
+    )
+    io.write_csv(paths.CONFUSION, ["variant", "task", "actual", "predicted"], quality.confusion(found))
+    for variant in predict.variants:
+        measured[variant][MODEL] = {"size_bytes": _size(variant)}
+    io.write_json(paths.QUALITY, measured)
+    if latency := _latency(predict.variants):
+        io.write_json(paths.LATENCY, latency)
+    return {}
+
+
+def _size(variant: str) -> dict[str, Any]:
+    """Bytes on disk: counted, not sampled, so its interval is the number itself."""
+    path = paths.MODELS / variant
+    if not path.is_dir():
+        raise DataError(
+            "the folder does not exist", where=str(path), fix="Run `dvc repro`, which makes it, or `dvc pull`."
+        )
+    size = io.tree_size(path)
+    return {"value": size, "low": size, "high": size, "n": 1}
+
+
+def _latency(variants: Sequence[str]) -> dict[str, Any]:
+    """variant → task → seconds_per_example, from the runtime records of `predict` that speak of these predictions."""
+    found = {}
+    for variant in variants:
+        made, record = paths.PREDICTIONS / f"{variant}.parquet", paths.RUNTIME / f"predict@{variant}.json"
+        content: dict[str, Any] = {}
+        with suppress(DataError):  # none, or one that a merge broke: it is volatile, and no number rests on it
+            content = io.read_json(record)
+        if content.get("outs", {}).get(str(made)) == io.tree_sha256(made):
+            seconds = content["facts"].get("seconds_per_example", {})
+            found[variant] = {task: {"seconds_per_example": entry} for task, entry in seconds.items()}
+    return found

@@ -1,0 +1,136 @@
+"""sft, align, compress and predict on a tiny model: the same bytes twice, and what their docstrings claim."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clew import io, params, paths, rows
+from clew.errors import DataError, ModelError
+from clew.stages import align, compress, predict, sft
+from clew.training import device, dpo
+from examples import tiny_model
+
+CPU = device.Device("cpu", "float32", "sdpa")
+INT8 = params.Compress(methods=("int8",), int8=params.Int8(activations="weight_only"))
+
+
+def _predict(batch_size: int = 2) -> params.Predict:
+    return params.Predict(
+        variants=("sft",), batch_size=batch_size, max_length=96, max_new_tokens=4, precision="float32"
+    )
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A work tree with a tiny base model and rows, as the stages before leave it."""
+    monkeypatch.chdir(tmp_path)
+    tiny_model.write(paths.BASE)
+    rows.write(paths.TRAIN, [row | {"weight": 0.5 + row["origin"]["record"] % 2} for row in tiny_model.rows(8)])
+    rows.write(paths.SPLITS / "valid.parquet", tiny_model.rows(3, first=50))
+    free = tiny_model.row(99, "a short note", task="notes", choices=None, label=None, rejected=None)
+    rows.write(paths.SPLITS / "test.parquet", [*tiny_model.rows(5, first=70), free])
+    return tmp_path
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_sft_makes_the_same_bytes_twice_and_another_model_with_another_seed(here: Path, method: str) -> None:
+    made = []
+    for seed in (1, 1, 2):
+        sft.run(tiny_model.sft_params(method=method), seed)
+        made.append(io.tree_sha256(paths.SFT))
+    assert made[0] == made[1] != made[2]
+    assert made[0] != io.tree_sha256(paths.BASE)
+    assert {path.name for path in paths.SFT.iterdir()} == {path.name for path in paths.BASE.iterdir()}
+    assert {line["split"] for line in io.read_csv(paths.SFT_LOSS)} == {"train", "valid"}
+    trained = io.read_json(paths.SFT_METRICS)["parameters"]
+    assert trained["share"] == 1 if method == "full" else 0 < trained["share"] < 0.2
+    assert not list(paths.CHECKPOINTS.glob("*"))
+
+
+def test_dpo_starts_from_the_sft_model_and_prefers_what_it_was_shown(here: Path) -> None:
+    tiny_model.write(paths.SFT)
+    rows.write(paths.TRAIN, [tiny_model.row(number, "yes") for number in range(8)])
+    section = tiny_model.align_params(epochs=4, lora={**tiny_model.LORA, "dropout": 0.0})
+    align.run(section, 1)
+    first = io.tree_sha256(paths.ALIGNED)
+    metrics = io.read_json(paths.ALIGN_METRICS)
+    assert metrics["pairs"]["stress"] == 8
+    assert io.read_csv(paths.ALIGN_LOSS)[0]["loss"] == "0.693147"  # ln 2: the policy is still the reference
+    assert metrics["reward_margin"] > 0
+    align.run(section, 1)
+    assert io.tree_sha256(paths.ALIGNED) == first
+
+
+def test_align_switched_off_copies_byte_for_byte(here: Path) -> None:
+    tiny_model.write(paths.SFT)
+    align.run(tiny_model.align_params(enabled=False), 1)
+    assert io.tree_sha256(paths.ALIGNED) == io.tree_sha256(paths.SFT)
+    assert io.read_json(paths.ALIGN_METRICS) == {"enabled": False}
+
+
+def test_pairs_come_evenly_from_the_tasks_and_do_not_follow_the_rows_order() -> None:
+    given = tiny_model.rows(6) + [tiny_model.row(n, task="exam") for n in range(10, 12)]
+    chosen = dpo.choose_pairs(given, ("stress", "exam"), 5)
+    assert [row["task"] for row in chosen].count("exam") == 2
+    assert chosen == dpo.choose_pairs(given[::-1], ("stress", "exam"), 5)
+    with pytest.raises(DataError, match=r"no training row of task `exam` has a rejected answer.*align.enabled: false"):
+        dpo.choose_pairs(tiny_model.rows(2), ("exam",), 5)
+
+
+def test_int8_is_smaller_without_pickle_the_same_twice_and_loads(here: Path) -> None:
+    from clew.compression import int8
+
+    wide = {"hidden_size": 128, "intermediate_size": 512}
+    tiny_model.write_model(paths.ALIGNED, **wide)
+    tiny_model.write_tokenizer(paths.ALIGNED)
+    made = []
+    for _ in range(2):
+        compress.run(INT8, "int8")
+        made.append(io.tree_sha256(paths.MODELS / "int8"))
+    assert made[0] == made[1]
+    assert {path.suffix for path in (paths.MODELS / "int8").iterdir()} <= {".json", ".safetensors", ".jinja"}
+    loaded = device.load_model(paths.MODELS / "int8", CPU)
+    stored = int8.quantised(loaded)
+    assert all(stored[name] for name in stored if "layers" in name)
+    predict.run(_predict(), "int8", 1)
+    assert len(io.read_parquet(paths.PREDICTIONS / "int8.parquet", rows.PREDICTION_SCHEMA)) == 6
+
+
+def test_predictions_keep_the_rows_order_and_do_not_depend_on_the_batch(here: Path) -> None:
+    tiny_model.write(paths.SFT)
+    found: list[list[dict[str, Any]]] = []
+    for size in (1, 4):
+        facts = predict.run(_predict(size), "sft", 1)
+        found.append(io.read_parquet(paths.PREDICTIONS / "sft.parquet", rows.PREDICTION_SCHEMA))
+    assert facts["seconds_per_example"]["stress"]["n"] == 5
+    test = rows.read(paths.SPLITS / "test.parquet")
+    for one, four, row in zip(*found, test, strict=True):
+        assert one["row_id"] == four["row_id"] == row["row_id"]
+        assert one["logprob"] == pytest.approx(four["logprob"], abs=1e-4)
+        assert one["prediction"] == four["prediction"]
+        if row["choices"]:
+            assert one["scores"] == pytest.approx(four["scores"], abs=1e-4)
+            assert one["prediction"] == row["choices"][one["scores"].index(max(one["scores"]))]
+            assert one["logprob"] == one["scores"][row["choices"].index(row["label"])]
+
+
+def test_a_model_that_does_not_fit_its_tokenizer_is_told_before_training(here: Path) -> None:
+    tiny_model.write_model(paths.BASE, vocabulary=200)
+    with pytest.raises(ModelError, match="the tokenizer has 259 tokens and the model only 200 embeddings"):
+        sft.run(tiny_model.sft_params(), 1)
+
+
+def test_a_tokenizer_without_template_is_told(here: Path) -> None:
+    tiny_model.write_tokenizer(paths.BASE, template=None)
+    (paths.BASE / "chat_template.jinja").unlink(missing_ok=True)
+    with pytest.raises(ModelError, match="no chat template"):
+        sft.run(tiny_model.sft_params(), 1)
+
+
+def test_modules_that_the_model_does_not_have_are_told_with_those_it_has(here: Path) -> None:
+    lora = {**tiny_model.LORA, "target_modules": ("query",)}
+    with pytest.raises(Exception, match=r"sft.lora.target_modules: the model's layers have no query.*q_proj"):
+        sft.run(tiny_model.sft_params(lora=lora), 1)

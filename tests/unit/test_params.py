@@ -1,0 +1,159 @@
+"""The one door for parameters."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from clew import params
+from clew.errors import ParamsError
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "params.yaml").read_text()
+
+
+def _load(tmp_path: Path, text: str) -> params.Params:
+    file = tmp_path / "params.yaml"
+    file.write_text(text)
+    return params.load(file)
+
+
+def _problems(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ParamsError) as error:
+        _load(tmp_path, text)
+    return str(error.value)
+
+
+def test_the_default_experiment_is_valid() -> None:
+    p = params.load(ROOT / "params.yaml")
+    assert p.sft.batch_size % p.sft.micro_batch_size == 0
+
+
+def test_sections_are_frozen() -> None:
+    p = params.load(ROOT / "params.yaml")
+    with pytest.raises(ValueError, match="frozen"):
+        p.sft.epochs = 3
+
+
+def test_every_error_is_told_at_once_with_line_value_and_nearest_name(tmp_path: Path) -> None:
+    text = TEXT.replace("patience:", "patients:").replace("reweigh: true", "reweigh: 3")
+    text = text.replace("source: medqa\n", "source: medqb\n").replace("beta:", "beta2:")
+    said = _problems(tmp_path, text)
+    lines = text.splitlines()
+
+    def line(start: str) -> int:
+        return next(number for number, content in enumerate(lines, 1) if content.strip().startswith(start))
+
+    assert f"params.yaml:{line('patients:')}: sft.patients: unknown name. Did you mean `patience`?" in said
+    assert "sft.patience: missing" in said
+    assert f"params.yaml:{line('reweigh:')}: balance.reweigh: input should be a valid boolean, not 3" in said
+    assert f"params.yaml:{line('beta2:')}: align.beta2: unknown name. Did you mean `beta`?" in said
+
+
+def test_names_of_other_sections_are_checked(tmp_path: Path) -> None:
+    said = _problems(tmp_path, TEXT.replace("source: medqa\n", "source: medqb\n"))
+    assert "prepare.tasks.vignettes.source: `medqb` is not declared; did you mean `medqa`?" in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("seed: 13", "seed: thirteen", 'seed: input should be a valid integer, not "thirteen"'),
+        ("seed: 13", "seed: 13.0", "seed: input should be a valid integer"),
+        ("rejected:", "rejectd:", "prepare.tasks.stress.rejectd: unknown name. Did you mean `rejected`?"),
+        ('label: "{{ label }}"', "lable: x", "prepare.tasks.stress.label: missing"),
+        ("attribute: pronoun", "attribute: pronuon", "`pronuon` is not declared; did you mean `pronoun`?"),
+        ("privileged: he,", "privileged: hee,", "`hee` is not declared; did you mean `he`?"),
+        ('favorable: "yes"', 'favorable: "yess"', "`yess` is not declared; did you mean `yes`?"),
+        ('favorable: "yes"', "favorable: correct", "`correct` is about predictions"),
+        ("tasks: [stress, exam]", "tasks: [stress, dialogues]", "`dialogues` has no rejected answers"),
+        ("tasks: [stress, exam]", "tasks: []", "is empty; name a task whose rows have a rejected answer"),
+        ("tasks: [stress, exam]", "tasks: [exam, exam]", "`exam` stands there twice"),
+        ("tasks: [stress, abstracts]", "tasks: [exam]", "`exam` has no labels to doubt"),
+        ("variants: [base, sft, aligned, int8]", "variants: []", "nothing would be measured"),
+        ("methods: [int8]", "methods: []", "predict.variants.3: `int8` is not declared"),
+        ("min_words: 5", "min_words: 5000", "is more than max_words"),
+        ('values: {"1": "yes", "0": "no"}', 'values: {"1": "yes"}', "fewer than two labels"),
+        ('files: "*.csv"', "files: ../../x.csv", "is no glob within data/raw/dreaddit/"),
+        ('files: "*.csv"', "files: /etc/*.csv", "is no glob within"),
+        ('text: "{{ text }}"', 'text: "{{ text "', "prepare.tasks.stress.text: not a template: "),
+        ('text: "{{ text }}"', 'text: "{{ text | lowr }}"', "No filter named 'lowr'"),
+        ("learning_rate: 1.0e-3", "learning_rate: .inf", "sft.learning_rate"),
+        ("seed: 13", "seed: 13\0", "not valid YAML"),
+        ("seed: 13", "seeed: 13", "seeed: unknown name. Did you mean `seed`?"),
+        ("kind: text", "kind: txt", "'txt'"),
+        ("min_accuracy: 0.9", "min_accuracy: 1.9", "less than or equal to 1, not 1.9"),
+        ("sha256: db20", "sha256: zz20", "fetch_data.sources.pubmedqa.sha256"),
+        (r"he: (?i)\b(he|", r"he: (?i)\b((he|", "not a regular expression"),
+        ("variants: [base", "variants: [bass", "predict.variants.0"),
+        ("micro_batch_size: 8\n", "micro_batch_size: 3\n", "micro_batch_size 3 does not divide batch_size 8"),
+    ],
+)
+def test_a_wrong_value_is_told(tmp_path: Path, old: str, new: str, said: str) -> None:
+    text = re.sub(
+        r"micro_batch_size: \d+\n", "micro_batch_size: 8\n", re.sub(r"\bbatch_size: \d+", "batch_size: 8", TEXT)
+    )
+    assert old in text
+    assert said in _problems(tmp_path, text.replace(old, new, 1))
+
+
+def test_a_file_that_is_no_yaml_is_told_with_its_line(tmp_path: Path) -> None:
+    assert re.search(r"params.yaml:\d+: not valid YAML", _problems(tmp_path, "seed: 1\nsft: [1, 2\nclean: 3\n"))
+    assert "found duplicate key" in _problems(tmp_path, "seed: 1\nseed: 2\n")
+    assert "not a mapping" in _problems(tmp_path, "- 1\n")
+    with pytest.raises(ParamsError, match="does not exist"):
+        params.load(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"seed: \xe9\n")
+    with pytest.raises(ParamsError, match="UTF-8"):
+        params.load(tmp_path / "latin.yaml")
+
+
+def test_a_params_file_runs_no_code(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    text = TEXT.replace("seed: 13", f"seed: !!python/object/apply:os.system ['touch {mark}']")
+    assert "seed" in _problems(tmp_path, text)
+    assert not mark.exists()
+
+
+def _paths(node: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [path] * bool(path) + [found for key, item in items for found in _paths(item, (*path, key))]
+
+
+TREE = YAML(typ="safe").load(TEXT)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    path=st.sampled_from(_paths(TREE)),
+    value=st.one_of(st.none(), st.text(max_size=5), st.integers(), st.lists(st.none())),
+)
+def test_any_value_anywhere_is_accepted_or_told_in_words(
+    tmp_path_factory: pytest.TempPathFactory, path: tuple[object, ...], value: object
+) -> None:
+    tree = YAML(typ="safe").load(TEXT)
+    node = tree
+    for part in path[:-1]:
+        node = node[part]
+    node[path[-1]] = value
+    file = tmp_path_factory.mktemp("p") / "params.yaml"
+    YAML(typ="safe").dump(tree, file)
+    said = "params.yaml:"
+    try:
+        params.load(file)
+    except ParamsError as error:
+        said = str(error)
+    assert "params.yaml:" in said
+
+
+def test_the_schema_names_every_section_and_has_no_defaults() -> None:
+    schema = params.schema()
+    assert sorted(schema["required"]) == sorted(schema["properties"]) == sorted(params.Params.model_fields)
+    for name, part in schema["$defs"].items():
+        if part.get("type") == "object":
+            assert sorted(part["required"]) == sorted(part["properties"]), f"{name} has a default in Python"

@@ -1,0 +1,55 @@
+"""A row's schema and identity."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clew import rows
+from clew.errors import DataError
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+CONTENT = st.fixed_dictionaries({"task": TEXTS, "text": TEXTS, "choices": st.none() | st.lists(TEXTS, max_size=3)})
+
+
+@given(CONTENT)
+def test_the_same_content_has_the_same_id_in_any_order_and_unicode_form(content: dict[str, object]) -> None:
+    again = {name: content[name] for name in reversed(content)}
+    again["text"] = unicodedata.normalize("NFD", str(content["text"]))
+    assert rows.row_id(content, b"k") == rows.row_id(again, b"k")
+
+
+@given(CONTENT, CONTENT)
+def test_other_content_or_another_key_has_another_id(a: dict[str, object], b: dict[str, object]) -> None:
+    form = [unicodedata.normalize("NFC", str(sorted(content.items()))) for content in (a, b)]
+    same = form[0] == form[1]
+    assert (rows.row_id(a, b"k") == rows.row_id(b, b"k")) == same
+    assert rows.row_id(a, b"k") != rows.row_id(a, b"other")
+
+
+def test_an_id_stays_what_it_was() -> None:
+    """Ids stand in committed ledgers: a change of the formula would orphan them."""
+    assert rows.row_id({"text": "é", "n": None}, b"k") == (
+        "afc0e85dadb03d1fcc441f0fb5ee62f2085c9b3d5f4261d23ef80be063604d91"
+    )
+
+
+@given(TEXTS)
+def test_normalising_twice_changes_nothing(text: str) -> None:
+    assert rows.normalise(rows.normalise(text)) == rows.normalise(text)
+
+
+def test_rows_of_another_schema_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    monkeypatch.chdir(tmp_path)
+    pq.write_table(pa.table({"row_id": ["x"], "colour": ["red"]}), "r.parquet")
+    with pytest.raises(DataError, match="colour"):
+        rows.read(Path("r.parquet"))
+    with pytest.raises(DataError, match="does not exist"):
+        rows.read(Path("none.parquet"))
