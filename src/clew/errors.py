@@ -5,7 +5,8 @@ ClewError
 ├── SourceError   a source that cannot be reached or is not what was declared
 ├── DataError     rows that do not fit, empty splits, one class only, empty groups
 ├── ModelError    a model or tokenizer that cannot be used
-└── SetupError    git, DVC, disk, device
+├── SetupError    git, DVC, disk, device
+└── HistoryError  revisions, artifacts and numbers that the history does not have
 """
 
 from __future__ import annotations
@@ -47,3 +48,7 @@ class ModelError(ClewError):
 
 class SetupError(ClewError):
     """Git, DVC, the disk or the device is not as clew needs it."""
+
+
+class HistoryError(ClewError):
+    """A revision, an artifact or a number that the history does not have."""

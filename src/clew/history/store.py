@@ -1,0 +1,92 @@
+"""DVC's cache, read and never written: the file that stands behind an md5 of dvc.lock.
+
+DVC does not check what it finds there, so what is asked for with `verified` is hashed before it is believed.
+"""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from clew.errors import HistoryError
+
+DIR = ".dir"
+
+
+class Member(NamedTuple):
+    """A file in a folder that DVC keeps: path within the folder."""
+
+    path: str
+    md5: str
+
+
+class Store:
+    """The cache of a repository. folders: where objects may lie, the first that has one is taken."""
+
+    def __init__(self, folders: tuple[Path, ...]) -> None:
+        self.folders = folders
+
+    def find(self, md5: str) -> Path | None:
+        """The file of an md5 (with `.dir`: the listing of a folder); None where the cache lacks it."""
+        for folder in self.folders:
+            for path in (folder / "files" / "md5" / md5[:2] / md5[2:], folder / md5[:2] / md5[2:]):
+                if path.is_file():
+                    return path
+        return None
+
+    def members(self, md5: str) -> list[Member] | None:
+        """The files of a folder; None where the cache lacks its listing."""
+        path = self.find(md5)
+        if path is None:
+            return None
+        return [Member(entry["relpath"], entry["md5"]) for entry in json.loads(path.read_bytes())]
+
+    def file(self, made_path: str, md5: str, wanted: str) -> Path | None:
+        """The file `wanted` of the out at `made_path` with `md5`: the out itself, or a file of its folder."""
+        if not md5.endswith(DIR):
+            return self.find(md5)
+        inner = wanted.removeprefix(made_path).lstrip("/")
+        digest = next((member.md5 for member in self.members(md5) or () if member.path == inner), None)
+        return self.find(digest) if digest else None
+
+    def verified(self, md5: str) -> Path | None:
+        """The same as `find`, hashed first; raises HistoryError where the cache holds something else."""
+        path = self.find(md5)
+        if path is not None and md5_of(path) != md5.removesuffix(DIR):
+            raise HistoryError(
+                f"the cache holds another file than {md5}",
+                where=str(path),
+                fix="Delete it, then `dvc pull` or `dvc repro` brings the right one.",
+            )
+        return path
+
+
+def open_store(root: Path | None) -> Store:
+    """The cache that DVC's configuration names (`cache.dir`; the local file goes over the shared one).
+
+    root: of the work tree; None for a bare repository, which has none.
+    """
+    if root is None:
+        return Store(())
+    named = None
+    for file in (root / ".dvc" / "config", root / ".dvc" / "config.local"):
+        config = configparser.ConfigParser(interpolation=None)
+        try:
+            config.read(file, encoding="utf-8")
+        except configparser.Error:
+            continue
+        named = config.get("cache", "dir", fallback=named)
+    own = root / ".dvc" / "cache"
+    return Store((((root / ".dvc") / named).resolve(), own) if named else (own,))
+
+
+def md5_of(path: Path) -> str:
+    """MD5 of a file, read in chunks of 1 MiB: DVC's digest, which proves nothing against malice."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
