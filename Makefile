@@ -44,8 +44,8 @@ fast: setup-dev ## the tests that take seconds
 	@python -m pytest -q -m "not slow"
 
 lint: setup-dev
-	@ruff check src tests
-	@ruff format --check src tests
+	@ruff check src tests benchmarks
+	@ruff format --check src tests benchmarks
 
 types: setup-dev
 	@mypy

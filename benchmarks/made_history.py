@@ -14,6 +14,7 @@ import json
 import random
 import subprocess
 from pathlib import Path
+from typing import IO, cast
 
 STAGES, PARAMS, METRICS = 12, 60, 40
 
@@ -97,20 +98,19 @@ def make(folder: Path, commits: int, branches: int, seed: int = 0) -> None:
         **{f"src/stage{k}.py": f"print({k})\n" for k in range(STAGES)},
     }
     importing = subprocess.Popen(["git", "fast-import", "--quiet"], cwd=folder, stdin=subprocess.PIPE)
-    assert importing.stdin is not None
+    stream = cast("IO[bytes]", importing.stdin)
+    names = ["main", *[f"branch{b}" for b in range(1, branches)]]
     tips: dict[str, tuple[int, Experiment]] = {}
     made = []
     for number in range(1, commits + 1):
-        branch = (
-            "main" if number <= branches else ("main", *[f"branch{b}" for b in range(1, branches)])[number % branches]
-        )
+        branch = "main" if number <= branches else names[number % branches]
         parent, experiment = tips.get(branch) or (draw.choice(made[:branches]) if made else (0, first))
         experiment = experiment.changed(draw) if made else experiment
         files = experiment.files() | (fixed if not made else {})
-        importing.stdin.write(_commit(branch, number, parent, files))
+        stream.write(_commit(branch, number, parent, files))
         tips[branch] = (number, experiment)
         made.append(tips[branch])
-    importing.stdin.close()
+    stream.close()
     if importing.wait():
         raise RuntimeError("git fast-import failed")
     subprocess.run(["git", "reset", "-q", "--hard", "main"], cwd=folder, check=True)

@@ -135,10 +135,10 @@ def _loaded(text: str) -> Mapping[str, Any]:
 
 def _cut_by_ruamel(text: str) -> dict[str, str]:
     tree = _loaded(text) if text.strip() else {"schema": "2.0", "stages": {}}
-    stages = tree.get("stages")
-    if str(tree.get("schema")) != "2.0" or not isinstance(stages or {}, Mapping):
+    stages: Any = tree.get("stages") or {}
+    if str(tree.get("schema")) != "2.0" or not isinstance(stages, Mapping):
         raise LockError(f"its schema is {tree.get('schema', 'not named')}, and 2.0 is the one that is read")
-    return {str(name): _dumped(block) for name, block in (stages or {}).items()}
+    return {str(name): _dumped(block) for name, block in stages.items()}
 
 
 def _dumped(tree: Any) -> str:

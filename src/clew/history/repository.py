@@ -108,7 +108,7 @@ def walk(repo: pygit2.Repository, starts: Iterable[str], known: Callable[[str], 
         name = waiting.pop()
         if name in found or known(name):
             continue
-        commit = repo.get(name)
+        commit: Any = repo.get(name)
         if commit is None:  # beyond the edge of a shallow clone
             continue
         found[name] = commit
@@ -161,4 +161,5 @@ class Tree:
 
     def read(self, blob: str) -> str:
         """The text of a file by its git id."""
-        return bytes(self.repo[blob].data).decode("utf-8", errors="replace")
+        found: Any = self.repo[blob]
+        return bytes(found.data).decode("utf-8", errors="replace")
