@@ -17,6 +17,9 @@ import pyarrow as pa
 
 from clew import io, paths
 
+DIGITS = 6
+"""Of a score: the last digits of a probability differ from one processor family to the next, and mean nothing."""
+
 Decision = Literal["kept", "changed", "dropped", "added"]
 
 SCHEMA = pa.schema(
@@ -55,7 +58,7 @@ def entry(
         "stage": stage,
         "decision": decision,
         "rule": rule,
-        "score": score,
+        "score": None if score is None else round(score, DIGITS),
         "threshold": threshold,
         "detail": detail,
         "parent_ids": row["parent_ids"],
