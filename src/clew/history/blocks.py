@@ -60,6 +60,8 @@ def sections(text: str) -> list[str] | None:
             found.append([])
         if found:
             found[-1].append(line)
+        elif not EMPTY.fullmatch(line):
+            return None
     return ["\n".join(lines) for lines in found]
 
 

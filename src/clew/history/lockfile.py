@@ -24,6 +24,8 @@ from typing import Any, NamedTuple
 from clew.history import blocks
 
 MARKER = re.compile(r"^(?:<{7} |={7}$|>{7} )", re.MULTILINE)
+ALIAS = re.compile(r"[:-] [*&]\w")
+"""A value that stands elsewhere: its block cannot be read alone."""
 HEAD = re.compile(r"schema: '?2\.0'?\nstages:\n")
 NAME = re.compile(r"  (?P<name>[A-Za-z0-9_][\w@./-]*):")
 DIGEST = r"[0-9a-f]{32}(?:\.dir)?"
@@ -71,7 +73,7 @@ def cut(text: str) -> dict[str, str]:
     if MARKER.search(text):
         raise LockError("it holds conflict markers of a merge")
     head = HEAD.match(text)
-    if head is None:
+    if head is None or ALIAS.search(text):
         return _cut_by_ruamel(text)
     found: dict[str, list[str]] = {}
     lines: list[str] = []

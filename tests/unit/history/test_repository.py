@@ -1,0 +1,74 @@
+"""Revisions by name, and plain words where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clew.errors import HistoryError
+from clew.history import repository
+from examples.history import commit, experiment, git
+
+
+def test_a_revision_is_a_branch_a_tag_an_id_or_an_experiment(folder: Path) -> None:
+    first = commit(folder, "First", experiment(0.1, 0.5))
+    git(folder, "tag", "-a", "v1", "-m", "the first")
+    git(folder, "update-ref", "refs/exps/ab/cdef/hazy-dawn", first)
+    second = commit(folder, "Second", experiment(0.2, 0.6))
+    repo = repository.open_repository(folder)
+    for rev in ("v1", "HEAD~1", first, first[:8], "hazy-dawn"):
+        assert str(repository.resolve(repo, rev).id) == first
+    assert str(repository.resolve(repo, "main").id) == second
+    assert repository.heads(repo) == {"HEAD": second, "main": second, "v1": first, "hazy-dawn": first}
+
+
+def test_an_unknown_revision_is_told_with_the_nearest(folder: Path) -> None:
+    commit(folder, "First", {})
+    git(folder, "branch", "lora-rank-16")
+    repo = repository.open_repository(folder)
+    with pytest.raises(HistoryError, match="lora-rnk-16: no such revision. Did you mean `lora-rank-16`"):
+        repository.resolve(repo, "lora-rnk-16")
+    with pytest.raises(HistoryError, match="There are: HEAD, lora-rank-16, main"):
+        repository.resolve(repo, "zzzz")
+
+
+def test_a_repository_without_commits_says_so(folder: Path) -> None:
+    repo = repository.open_repository(folder)
+    assert repository.heads(repo) == {}
+    with pytest.raises(HistoryError, match="the repository has no commits"):
+        repository.resolve(repo, "main")
+
+
+def test_outside_git_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(HistoryError, match="not in a git repository"):
+        repository.open_repository(tmp_path)
+
+
+def test_a_shallow_clone_is_walked_to_its_edge(folder: Path, tmp_path: Path) -> None:
+    for number in range(4):
+        commit(folder, f"Number {number}", experiment(number, number))
+    git(tmp_path, "clone", "-q", "--depth", "2", f"file://{folder}", "shallow")
+    repo = repository.open_repository(tmp_path / "shallow")
+    walked = [
+        repository.described(found).title
+        for found in repository.walk(repo, repository.heads(repo).values(), lambda _: False)
+    ]
+    assert walked == ["Number 2", "Number 3"]
+    with pytest.raises(HistoryError, match="This clone is shallow"):
+        repository.resolve(repo, "HEAD~3")
+
+
+def test_parents_come_before_children_across_merges(folder: Path) -> None:
+    commit(folder, "Root", {"a": "1"})
+    git(folder, "switch", "-q", "-c", "side")
+    commit(folder, "Side", {"b": "1"})
+    git(folder, "switch", "-q", "main")
+    commit(folder, "Main", {"c": "1"})
+    git(folder, "merge", "-q", "--no-ff", "-m", "Merge", "side")
+    repo = repository.open_repository(folder)
+    found = list(repository.walk(repo, repository.heads(repo).values(), lambda _: False))
+    place = {str(one.id): number for number, one in enumerate(found)}
+    assert len(found) == 4
+    assert all(place[str(parent)] < place[str(one.id)] for one in found for parent in one.parent_ids)
