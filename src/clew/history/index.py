@@ -260,9 +260,24 @@ class Index:
         rows = self.database.execute(f"SELECT {columns} FROM commits ORDER BY number").fetchall()  # noqa: S608
         return [_entry(row) for row in rows if row[0] in reached]
 
+    def states(self, commits: Iterable[str]) -> dict[str, int | None]:
+        """The params document of each of these commits that is in the index."""
+        wanted = sorted(set(commits))
+        query = "SELECT id, params FROM commits WHERE id = ?"
+        rows = (self.database.execute(query, (name,)).fetchone() for name in wanted)
+        return {row[0]: row[1] for row in rows if row}
+
     def contents(self, numbers: Sequence[int]) -> dict[int, Flat]:
         """What documents say, by their numbers."""
         return {number: json.loads(text) for number, text in self._select("documents", "id, content", numbers)}
+
+    def column(self, path: str, name: str) -> dict[int, Any]:
+        """The value under a dotted name in every document of a file, by document; a list as its JSON text."""
+        if '"' in name or "\\" in name:  # SQLite's paths cannot quote these
+            rows = self.database.execute("SELECT id, content FROM documents WHERE path = ?", (path,))
+            return {number: value for number, text in rows if (value := json.loads(text).get(name)) is not None}
+        query = "SELECT id, json_extract(content, ?) AS value FROM documents WHERE path = ? AND value IS NOT NULL"
+        return dict(self.database.execute(query, (f'$."{name}"', path)).fetchall())
 
     def problems(self, numbers: Sequence[int]) -> dict[int, str]:
         """Why documents could not be read, by their numbers: those only where that is so."""

@@ -27,7 +27,7 @@ def test_an_unknown_revision_is_told_with_the_nearest(folder: Path) -> None:
     commit(folder, "First", {})
     git(folder, "branch", "lora-rank-16")
     repo = repository.open_repository(folder)
-    with pytest.raises(HistoryError, match="lora-rnk-16: no such revision. Did you mean `lora-rank-16`"):
+    with pytest.raises(HistoryError, match=r"lora-rnk-16: no such revision\. Did you mean `lora-rank-16`"):
         repository.resolve(repo, "lora-rnk-16")
     with pytest.raises(HistoryError, match="There are: HEAD, lora-rank-16, main"):
         repository.resolve(repo, "zzzz")

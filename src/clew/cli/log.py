@@ -1,0 +1,218 @@
+"""clew log: the experiments of the history, or one metric's history; clew best: the best of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from clew.history.index import Entry, Index
+    from clew.history.table import Line
+
+Branches = Annotated[list[str] | None, typer.Option("--rev", help="Only what this revision reaches. May be repeated.")]
+WhereOption = Annotated[str | None, typer.Option("--where", help="Only where this holds: `sft.epochs >= 2 and …`.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Number = Annotated[int, typer.Option("-n", "--number", min=1, help="Lines at most.")]
+COLUMNS = 5
+NEWEST = 100
+CHIEF = ("accuracy", "chrf")
+
+
+def log(
+    metric: Annotated[str | None, typer.Argument(help="A metric or param, such as stress.f1@sft: its history.")] = None,
+    rev: Branches = None,
+    where: WhereOption = None,
+    sort: Annotated[str | None, typer.Option("--sort", help="By this param or metric, best first.")] = None,
+    columns: Annotated[str | None, typer.Option("--columns", help="Names, with commas; `*` stands for any.")] = None,
+    number: Number = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Show the experiments of all branches, tags and experiments: one line a commit that changed a metric or a param.
+
+    Example: clew log --where "sft.learning_rate < 0.002" --sort stress.f1@sft --columns "sft.*,*.stress.f1"
+
+    Example: clew log stress.accuracy@aligned
+    """
+    from clew.history import table
+
+    with _opened() as (repo, index):
+        entries = table.chosen(index, _starts(repo, rev))
+        known = _Known(index, entries)
+        wanted = [metric] if metric else columns.split(",") if columns else []
+        chosen = [name for typed in wanted for name in known.find(typed.strip())]
+        ordered = _fitting(index, entries, where, known)
+        if metric:
+            ordered = _with_number(index, ordered, chosen[0])
+        if sort:
+            ordered = _sorted(index, ordered, known.one(sort))
+        found = table.lines(index, ordered[:number])
+        here = table.work_tree(repo) if rev is None and where is None and sort is None else None
+    shown = [here, *found] if here is not None else found
+    _print(shown, chosen or _usual(shown), len(ordered) - len(found), as_json, intervals=metric is not None)
+
+
+def best(
+    metric: Annotated[str, typer.Argument(help="A metric, such as stress.f1@sft.")],
+    rev: Branches = None,
+    where: WhereOption = None,
+    number: Number = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Show the commits with the best value of a metric, and which of them are within the best one's interval.
+
+    Example: clew best stress.accuracy@aligned --where "align.enabled = true"
+    """
+    from clew.history import table
+
+    with _opened() as (repo, index):
+        entries = table.chosen(index, _starts(repo, rev))
+        known = _Known(index, entries)
+        name = known.one(metric)
+        ranked = _sorted(index, _fitting(index, entries, where, known), name)
+        shown = table.lines(index, ranked[:number])
+    _print(shown, [name, *_varying(shown)], len(ranked) - len(shown), as_json, intervals=True)
+
+
+class _opened:  # noqa: N801 - used as a function in `with`
+    """The repository that we are in and its index, closed in the end."""
+
+    def __enter__(self) -> tuple[Any, Any]:
+        from clew.history import index, repository
+
+        repo = repository.open_repository(Path())
+        if repo.is_empty or not repository.heads(repo):
+            repository.resolve(repo, "HEAD")  # says that there are no commits
+        self.index = index.open_index(repo)
+        return repo, self.index
+
+    def __exit__(self, *_: object) -> None:
+        self.index.close()
+
+
+def _starts(repo: Any, revs: Sequence[str] | None) -> list[str] | None:
+    from clew.history import repository
+
+    return [str(repository.resolve(repo, rev).id) for rev in revs] if revs else None
+
+
+class _Known:
+    """The names that may be typed: those of the newest commits, and only where one is not among them, all."""
+
+    def __init__(self, index: Index, entries: Sequence[Entry]) -> None:
+        self.index, self.entries = index, entries
+        self.newest: list[str] | None = None
+
+    def one(self, typed: str) -> str:
+        """The full name that `typed` means; raises HistoryError for none, and for several."""
+        from clew.errors import HistoryError
+
+        found = self.find(typed)
+        if len(found) > 1:
+            few = ", ".join(f"`{name}`" for name in found[:3])
+            raise HistoryError(f"{len(found)} names fit", where=f"name `{typed}`", fix=f"Write one: {few}.")
+        return found[0]
+
+    def find(self, typed: str) -> list[str]:
+        """The full names that `typed` means; raises HistoryError."""
+        from clew.errors import HistoryError
+        from clew.history import names, table
+
+        if self.newest is None:
+            self.newest = table.known(self.index, self.entries[:NEWEST])
+        try:
+            return names.find(typed, self.newest)
+        except HistoryError:
+            if len(self.entries) <= NEWEST:
+                raise
+            return names.find(typed, table.known(self.index, self.entries))
+
+
+def _fitting(index: Index, entries: Sequence[Entry], where: str | None, known: _Known) -> list[Entry]:
+    from clew.history import table
+    from clew.history import where as expressions
+
+    if where is None:
+        return list(entries)
+    expression = expressions.parse(where, known.one)
+    used = {comparison.name for some in expression for comparison in some}
+    columns = {name: table.column(index, entries, name) for name in used}
+    return [
+        entry
+        for row, entry in enumerate(entries)
+        if expressions.holds(expression, {name: values[row] for name, values in columns.items()})
+    ]
+
+
+def _with_number(index: Index, entries: Sequence[Entry], name: str) -> list[Entry]:
+    from clew.history import table
+
+    values = table.column(index, entries, name)
+    return [entry for entry, value in zip(entries, values, strict=True) if value is not None]
+
+
+def _sorted(index: Index, entries: Sequence[Entry], name: str) -> list[Entry]:
+    """Best first by a metric, highest first by a param; commits without a number are left out."""
+    from clew.history import names, table
+
+    values = table.column(index, entries, name)
+    numbers = [(value, entry) for value, entry in zip(values, entries, strict=True) if isinstance(value, (int, float))]
+    lower = names.is_metric(name) and names.lower_is_better(name)
+    return [entry for _, entry in sorted(numbers, key=lambda pair: pair[0], reverse=not lower)]
+
+
+def _names(lines: Sequence[Line]) -> list[str]:
+    return list(dict.fromkeys(name for line in lines for name in line.values))
+
+
+def _varying(lines: Sequence[Line]) -> list[str]:
+    """The params in which the lines differ."""
+    from clew.history import names
+
+    known = [name for name in _names(lines) if not names.is_metric(name)]
+    return [name for name in known if len({str(line.values.get(name)) for line in lines}) > 1][:COLUMNS]
+
+
+def _usual(lines: Sequence[Line]) -> list[str]:
+    """The columns where none are named: metrics that vary, the chief one of each task of the last variant first."""
+    from clew.history import names
+
+    known = [name for name in _names(lines) if names.is_metric(name)]
+    values = [name for name in known if name.endswith(".value")] or known
+    numbers = [n for n in values if any(isinstance(line.values.get(n), (int, float)) for line in lines)]
+    for variant in ("aligned", "sft"):
+        chief = [n for n in numbers if n.startswith(f"metrics/quality.json:{variant}.") and n.split(".")[-2] in CHIEF]
+        if chief:
+            return chief[:COLUMNS]
+    varying = [name for name in numbers if len({line.values.get(name) for line in lines}) > 1]
+    return (varying or numbers)[:COLUMNS]
+
+
+def _print(lines: Sequence[Line], columns: Sequence[str], left_out: int, as_json: bool, *, intervals: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps([_as_json(line, columns) for line in lines], indent=2, default=str))
+        return
+    if not lines:
+        typer.echo("No commit changed a param or a metric, or none fits.", err=True)
+        return
+    from clew.cli import log_table
+
+    log_table.draw(lines, columns, intervals=intervals)
+    if left_out > 0:
+        typer.echo(f"{left_out} older or lower lines are not shown: -n {len(lines) + left_out} shows all.", err=True)
+
+
+def _as_json(line: Line, columns: Sequence[str]) -> Mapping[str, Any]:
+    commit = line.commit
+    return {
+        "commit": commit.id if commit else None,
+        "time": commit.time if commit else None,
+        "author": commit.author if commit else None,
+        "title": commit.title if commit else "work tree",
+        "labels": line.labels,
+        "changed": line.changed,
+        "values": {name: line.values.get(name) for name in columns},
+    }

@@ -1,0 +1,85 @@
+"""Names of params and metrics as people type them, and which way a metric is better.
+
+A metric's full name is its file and its place in it: `metrics/quality.json:aligned.stress.f1.value`. Short of that:
+
+    stress.f1@aligned      task.metric@variant, as a person says it
+    aligned.stress.f1      without the file, and without `.value` where that is its number
+    f1                     the end of exactly one name, or with `*` any names
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Collection, Iterable
+
+from clew.errors import HistoryError
+
+LOWER = re.compile(r"(?:^|_)(?:loss|error|perplexity|seconds|bytes|latency|mse|rmse|mae|wer|ppl)(?:_|$)")
+"""Words in a metric's name that say that less is better."""
+
+
+def find(typed: str, known: Collection[str], where: str = "name") -> list[str]:
+    """The full names that `typed` means: one, or with `*` as many as fit. Raises HistoryError with the nearest.
+
+    >>> find("stress.f1@sft", ["sft.rate", "m/q.json:sft.stress.f1.value", "m/q.json:sft.stress.f1.low"])
+    ['m/q.json:sft.stress.f1.value']
+    """
+    dotted = _dotted(typed)
+    if "*" in typed:
+        found = sorted(name for name in known if any(fnmatch.fnmatchcase(one, dotted) for one in _forms(name)))
+    else:
+        exact = [name for name in known if typed == name or dotted in _forms(name)]
+        ends = [name for name in known if any(one.endswith(f".{dotted}") for one in _forms(name))]
+        found = _numbers_first(exact) or _numbers_first(ends)
+    if found and ("*" in typed or len(found) == 1):
+        return found
+    if found:
+        few = ", ".join(f"`{short(name)}`" for name in sorted(found)[:4])
+        raise HistoryError(
+            f"{len(found)} names end so", where=f"{where} `{typed}`", fix=f"Write more of one of: {few}."
+        )
+    shorts = {form: name for name in known for form in _forms(name)}
+    near = difflib.get_close_matches(dotted, sorted(shorts), n=3, cutoff=0.4) or sorted(shorts)[:3]
+    hint = f"Nearest: {', '.join(f'`{name}`' for name in near)}." if near else "There are no params and no metrics."
+    raise HistoryError("the history has no such param or metric", where=f"{where} `{typed}`", fix=hint)
+
+
+def short(name: str) -> str:
+    """A full name without its file and without `.value`."""
+    return name.rpartition(":")[2].removesuffix(".value")
+
+
+def is_metric(name: str) -> bool:
+    """Whether a full name is a metric's: those have a file in front."""
+    return ":" in name
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether less is better, by the words in a metric's name.
+
+    >>> lower_is_better("metrics/quality.json:sft.stress.log_loss.value"), lower_is_better("m.json:f1")
+    (True, False)
+    """
+    return any(LOWER.search(part) for part in short(name).split("."))
+
+
+def _dotted(typed: str) -> str:
+    """`stress.f1@aligned` as the file has it: aligned.stress.f1."""
+    file, colon, rest = typed.rpartition(":")
+    name, at, variant = rest.rpartition("@")
+    return f"{file}{colon}{variant}.{name}" if at else typed
+
+
+def _forms(name: str) -> tuple[str, ...]:
+    """A full name and what may be typed for it."""
+    own = name.rpartition(":")[2]
+    return (name, own, *([name.removesuffix(".value"), own.removesuffix(".value")] if own.endswith(".value") else ()))
+
+
+def _numbers_first(names: Iterable[str]) -> list[str]:
+    """Of names that differ only in their file the metrics of `metrics/quality.json` go first; values before bounds."""
+    found = list(dict.fromkeys(names))
+    values = [name for name in found if name.endswith(".value")]
+    return values or found

@@ -1,0 +1,160 @@
+"""clew log and clew best: every experiment of every branch in a table that can be filtered and sorted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clew.errors import HistoryError
+from clew.history import names, table, where
+from examples.history import commit, experiment, git
+
+
+def _clew(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "clew", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def _json(folder: Path, *arguments: str) -> list[dict[str, Any]]:
+    done = _clew(folder, *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture
+def branches(folder: Path) -> Path:
+    """main: 0.1 → 0.50; side: 0.2 → 0.60, then a commit of words only, then 0.3 → 0.55."""
+    commit(folder, "First", experiment(0.1, 0.5))
+    git(folder, "switch", "-q", "-c", "side")
+    commit(folder, "Faster", experiment(0.2, 0.6))
+    commit(folder, "Words", {"README.md": "x"})
+    commit(folder, "Fastest", experiment(0.3, 0.55))
+    git(folder, "switch", "-q", "main")
+    return folder
+
+
+def test_a_line_a_commit_that_changed_something(branches: Path) -> None:
+    found = _json(branches, "log")
+    assert [line["title"] for line in found] == ["Fastest", "Faster", "First"]
+    assert found[0]["labels"] == ["side"]
+    assert found[0]["changed"] == {"train.rate": [0.2, 0.3]}
+    assert found[0]["values"] == {"metrics/quality.json:sft.stress.f1": 0.55}
+
+
+def test_the_work_tree_has_a_line_while_it_differs(branches: Path) -> None:
+    (branches / "params.yaml").write_text("train:\n  rate: 0.9\n  name: small\n")
+    assert _json(branches, "log")[0] | {"values": 0} == {
+        "commit": None, "time": None, "author": None, "title": "work tree", "labels": [],
+        "changed": {"train.rate": [0.1, 0.9]}, "values": 0,
+    }  # fmt: skip
+
+
+def test_filter_sort_columns_and_number(branches: Path) -> None:
+    found = _json(branches, "log", "--where", "train.rate >= 0.2 and f1 > 0.5", "--sort", "stress.f1@sft")
+    assert [line["title"] for line in found] == ["Faster", "Fastest"]
+    assert [line["title"] for line in _json(branches, "log", "--where", "rate = 0.1 or rate = 0.3")] == [
+        "Fastest",
+        "First",
+    ]
+    assert [line["title"] for line in _json(branches, "log", "--rev", "main")] == ["First"]
+    assert _json(branches, "log", "-n", "1", "--columns", "train.*")[0]["values"] == {
+        "train.name": "small",
+        "train.rate": 0.3,
+    }
+
+
+def test_the_best_of_a_metric_goes_the_metrics_way(branches: Path) -> None:
+    assert _json(branches, "best", "sft.stress.f1", "-n", "1")[0]["title"] == "Faster"
+    commit(branches, "Loss", {"metrics/quality.json": '{"loss": 0.2}'})
+    commit(branches, "Less", {"metrics/quality.json": '{"loss": 0.1}'})
+    assert [line["title"] for line in _json(branches, "best", "loss")] == ["Less", "Loss"]
+
+
+def test_the_table_is_read_by_people(branches: Path) -> None:
+    printed = _clew(branches, "log").stdout
+    assert "stress.f1@sft" in printed
+    assert "Fastest (train.rate 0.2 → 0.3)" in printed
+    assert "▁█▄" in printed
+    assert "2 older or lower lines are not shown: -n 3 shows all." in _clew(branches, "log", "-n", "1").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("log", "sft.stres.f1"), "Nearest: `sft.stress.f1`"),
+        (("log", "--where", "train.rate"), "not a comparison"),
+        (("log", "--where", "rate ~ ["), "not a regular expression"),
+        (("log", "--rev", "sde"), "Did you mean `side`?"),
+        (("best", "*"), "names fit"),
+    ],
+)
+def test_what_is_typed_wrong_is_one_line(branches: Path, arguments: tuple[str, ...], told: str) -> None:
+    done = _clew(branches, *arguments)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_repository_without_commits_or_without_experiments(folder: Path) -> None:
+    assert "the repository has no commits" in _clew(folder, "log").stderr
+    commit(folder, "Words", {"README.md": "x"})
+    assert "No commit changed a param or a metric" in _clew(folder, "log").stderr
+
+
+KNOWN = ["sft.rate", "sft.lora.rank", "m/q.json:sft.stress.f1.value", "m/q.json:sft.stress.f1.low", "m/l.json:loss"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("sft.rate", "sft.rate"),
+        ("rank", "sft.lora.rank"),
+        ("stress.f1@sft", "m/q.json:sft.stress.f1.value"),
+        ("sft.stress.f1", "m/q.json:sft.stress.f1.value"),
+        ("m/q.json:stress.f1@sft", "m/q.json:sft.stress.f1.value"),
+        ("f1.low", "m/q.json:sft.stress.f1.low"),
+        ("loss", "m/l.json:loss"),
+    ],
+)
+def test_a_name_is_found_by_what_people_type(typed: str, found: str) -> None:
+    assert names.find(typed, KNOWN) == [found]
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_name_or_told_to_be_none(typed: str) -> None:
+    try:
+        found = names.find(typed, KNOWN)
+    except HistoryError:
+        return
+    assert found
+    assert set(found) <= set(KNOWN)
+
+
+@given(st.text(st.sampled_from("ab. <>=!~0'\"[andor"), max_size=24))
+def test_any_expression_is_evaluated_or_refused(text: str) -> None:
+    try:
+        expression = where.parse(text, lambda name: name)
+    except HistoryError:
+        return
+    assert where.holds(expression, {"a": 1, "b": "x"}) in (True, False)
+
+
+def test_a_comparison_of_a_text_with_a_number_is_false() -> None:
+    expression = where.parse("a > 1", lambda name: name)
+    assert not where.holds(expression, {"a": "x"})
+    assert not where.holds(expression, {})
+
+
+@given(st.lists(st.none() | st.floats(-1e6, 1e6)))
+def test_a_sparkline_has_a_sign_for_each_number(values: list[float | None]) -> None:
+    drawn = table.sparkline(values)
+    assert len(drawn) == len(values)
+    assert [sign == "·" for sign in drawn] == [value is None for value in values]
