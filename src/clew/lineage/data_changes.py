@@ -9,13 +9,19 @@ then it was relabelled or edited. What has the same md5 on both sides is the sam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from clew.history.snapshot import Snapshot
-    from clew.history.store import Store
+from clew.errors import DataError
+from clew.history.documents import Flat
+from clew.history.snapshot import Snapshot
+from clew.history.store import Store
+from clew.lineage import data_chain
+
+T = TypeVar("T")
+SOURCES, BASE = "fetch_data.sources.", "fetch_model."
 
 TRAIN, TEST = "data/train.parquet", "data/splits/test.parquet"
 SAMPLE = 5
@@ -140,4 +146,108 @@ class DataChanges:
 
 def between(store: Store, before: Snapshot, after: Snapshot, sample: int = SAMPLE) -> DataChanges:
     """What of the data differs; never raises for what a revision or the cache lacks."""
-    return DataChanges(missing=("not compared yet",))
+    missing = [f"{side.name}: dvc.lock names no training rows" for side in (before, after) if _has_no_rows(side)]
+    was, now = data_chain.chain(before.stages), data_chain.chain(after.stages)
+    sides = _Sides(store, before, after, missing)
+    decisions: list[DecisionChange] = []
+    moved: dict[str, int] = {}
+    for stage in dict.fromkeys([*dict(was.ledgers), *dict(now.ledgers)]):
+        path = f"{data_chain.LEDGER}{stage}.parquet"
+        files = sides.files(path, (path, dict(was.ledgers).get(stage)), (path, dict(now.ledgers).get(stage)))
+        if files is not None:
+            from clew.lineage import decision_changes
+
+            found, sides_changed = sides.attempt(decision_changes.compare, stage, files, sample) or ([], {})
+            decisions += found
+            moved |= sides_changed
+    return DataChanges(
+        sources=_sources(before.params, after.params),
+        base=_base(before, after),
+        train=_set_change(sides, TRAIN, (TRAIN, was.train), (TRAIN, now.train), sample),
+        test=_set_change(sides, TEST, (data_chain.SPLITS, was.splits), (data_chain.SPLITS, now.splits), sample),
+        decisions=tuple(decisions),
+        moved=moved,
+        missing=tuple(dict.fromkeys(missing)),
+    )
+
+
+def _has_no_rows(side: Snapshot) -> bool:
+    return data_chain.chain(side.stages).train is None
+
+
+class _Sides:
+    """Files of two revisions; what cannot be had is put in plain words into `missing`."""
+
+    def __init__(self, store: Store, before: Snapshot, after: Snapshot, missing: list[str]) -> None:
+        self.store, self.before, self.after, self.missing = store, before, after, missing
+
+    def files(self, wanted: str, was: tuple[str, str | None], now: tuple[str, str | None]) -> tuple[Path, Path] | None:
+        """The file `wanted` of the outs (made path, md5); None where it is the same, or one side has none."""
+        if was[1] is None or now[1] is None or was[1] == now[1]:
+            lacks = [side.name for side, (_, md5) in ((self.before, was), (self.after, now)) if md5 is None]
+            if len(lacks) == 1 and not _has_no_rows(self.before) and not _has_no_rows(self.after):
+                self.missing.append(f"{lacks[0]}: made no {wanted}")
+            return None
+        found = [
+            data_chain.locate(self.store, side, path, md5, wanted)
+            for side, (path, md5) in ((self.before, was), (self.after, now))
+        ]
+        if found[0].md5 is not None and found[0].md5 == found[1].md5:
+            return None
+        paths = [one.path for one in found if one.path is not None]
+        for side, one in zip((self.before, self.after), found, strict=True):
+            if one.path is None:
+                self.missing.append(f"{side.name}: the cache lacks {wanted} ({one.md5 or 'no such file'}): `dvc pull`")
+        return (paths[0], paths[1]) if len(paths) == 2 else None
+
+    def attempt(self, compare: Callable[..., T], *arguments: object) -> T | None:
+        """What a comparison finds; a file that cannot be read is one more that is missing."""
+        try:
+            return compare(*arguments)
+        except DataError as error:
+            self.missing.append(f"{error.where}: {error.what}")
+            return None
+
+
+def _set_change(
+    sides: _Sides, path: str, was: tuple[str, str | None], now: tuple[str, str | None], sample: int
+) -> SetChange | None:
+    files = sides.files(path, was, now)
+    if files is None:
+        return None
+    from clew.lineage import set_changes
+
+    return sides.attempt(set_changes.compare, path, files, sample)
+
+
+def _sources(was: Flat, now: Flat) -> tuple[SourceChange, ...]:
+    before, after = _declared(was), _declared(now)
+    names = sorted(before.keys() | after.keys())
+    changes = [SourceChange(name, before.get(name), after.get(name)) for name in names]
+    return tuple(change for change in changes if change.before != change.after)
+
+
+def _declared(params: Flat) -> dict[str, Source]:
+    """The sources of params.yaml by name: `fetch_data.sources.NAME.uri` and so on."""
+    fields: dict[str, Flat] = {}
+    for name, value in params.items():
+        if name.startswith(SOURCES):
+            source, _, field = name.removeprefix(SOURCES).rpartition(".")
+            fields.setdefault(source, {})[field] = value
+    return {name: _source(of) for name, of in fields.items() if name}
+
+
+def _base(before: Snapshot, after: Snapshot) -> SourceChange | None:
+    was, now = _base_of(before), _base_of(after)
+    return None if was == now else SourceChange("models/base", was, now)
+
+
+def _base_of(side: Snapshot) -> Source | None:
+    fields = {name.removeprefix(BASE): value for name, value in side.params.items() if name.startswith(BASE)}
+    made = side.out("models/base")
+    return _source(fields, made.md5 if made else None) if fields or made else None
+
+
+def _source(fields: Flat, made: str | None = None) -> Source:
+    texts = {name: None if value is None else str(value) for name, value in fields.items()}
+    return Source(texts.get("uri"), texts.get("sha256"), texts.get("license"), made)

@@ -1,0 +1,137 @@
+"""clew diff-data: what two revisions' data differs in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from clew.lineage.data_changes import DataChanges, DecisionChange, Pairs, Row, Rows, SetChange, Source, SourceChange
+
+NOTE = (
+    "Rows are compared by their exact content: a paraphrase is another row, a row that is absent is not a person who is"
+    " absent, and what the base model was trained on is unknown."
+)
+
+
+def diff_data(
+    before: Annotated[str, typer.Argument(help="A branch, tag, commit or experiment, or `work tree`.")],
+    after: Annotated[str, typer.Argument(help="Another one.")],
+    sample: Annotated[int, typer.Option(min=0, max=1000, help="Examples of each kind, at most.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show how the data of two revisions differs: sources, rows in and out, labels, weights, decisions by rule.
+
+    Example: clew diff-data main lora --sample 5
+    """
+    from dataclasses import asdict
+
+    from clew.history import repository, snapshot, store
+    from clew.lineage import data_changes
+
+    repo = repository.open_repository(Path())
+    was, now = snapshot.take(repo, before), snapshot.take(repo, after)
+    kept = store.open_store(Path(repo.workdir) if repo.workdir else None)
+    found = data_changes.between(kept, was, now, sample)
+    problems = [f"{side.name}: {problem}" for side in (was, now) for problem in side.problems]
+    if as_json:
+        typer.echo(json.dumps({**asdict(found), "problems": problems, "note": NOTE}, indent=2, ensure_ascii=False))
+        return
+    for problem in problems:
+        typer.echo(f"! {problem}")
+    for line in lines(found, before, after):
+        typer.echo(line)
+
+
+def lines(found: DataChanges, before: str, after: str) -> Iterator[str]:
+    """The changes in words, one line each, examples indented below."""
+    told = [
+        *(line for change in found.sources for line in _source(f"source {change.name}", change)),
+        *(_source("base model", found.base) if found.base else ()),
+        *(line for change in (found.train, found.test) if change for line in _set(change)),
+        *(_decision(change) for change in found.decisions),
+        *(f"split: {n:,} rows moved {way}" for way, n in found.moved.items()),
+    ]
+    yield from told or ([] if found.missing else [f"no difference between the data of {before} and {after}"])
+    for line in found.missing:
+        yield f"! not compared: {line}"
+    yield ""
+    yield NOTE
+
+
+def _source(name: str, change: SourceChange) -> Iterator[str]:
+    if change.before is None or change.after is None:
+        side, sign = (change.after, "+") if change.before is None else (change.before, "-")
+        yield f"{sign} {name}: {_declared(side)}"
+        return
+    for field in ("uri", "sha256", "license", "made"):
+        was, now = getattr(change.before, field), getattr(change.after, field)
+        if was != now:
+            yield f"~ {name}: {'md5' if field == 'made' else field} {was} → {now}"
+
+
+def _declared(side: Source | None) -> str:
+    return f"{side.uri} (licence {side.license or 'not declared'})" if side else "none"
+
+
+def _set(change: SetChange) -> Iterator[str]:
+    yield f"{change.path}: {change.before:,} rows → {change.after:,}"
+    yield from _rows("+", "added", change.added)
+    yield from _rows("-", "removed", change.removed)
+    yield from _pairs("relabelled", change.relabelled, lambda was, now: f"{was.label} → {now.label}  {_row(now)}")
+    yield from _pairs("edited", change.edited, lambda was, now: f"{_row(was)}\n    →   {_row(now)}")
+    yield from _pairs(
+        "reweighted", change.reweighted, lambda was, now: f"weight {was.weight:.4g} → {now.weight:.4g}  {_row(now)}"
+    )
+
+
+def _rows(sign: str, word: str, rows: Rows) -> Iterator[str]:
+    if rows.n:
+        yield f"  {sign} {rows.n:,} {word}: {_counts(rows)}"
+        for row in rows.sample:
+            yield f"      {_row(row)}"
+
+
+def _pairs(word: str, pairs: Pairs, told: Callable[[Row, Row], str]) -> Iterator[str]:
+    if pairs.n:
+        yield f"  ~ {pairs.n:,} {word}: {_counts(pairs)}"
+        for was, now in pairs.sample:
+            yield f"      {told(was, now)}"
+
+
+def _counts(of: Rows | Pairs) -> str:
+    return ", ".join(f"{count.n:,} {count.source}/{count.task}" for count in of.by)
+
+
+def _row(row: Row) -> str:
+    label = "" if row.label is None else f" [{row.label}]"
+    return f"{row.row_id[:12]} {row.source}/{row.file}:{row.record}{label} {row.text}"
+
+
+def _decision(change: DecisionChange) -> str:
+    parts = [
+        f"{n:,} {word}"
+        for word, n in (
+            ("newly dropped", change.newly_dropped),
+            ("no longer dropped", change.no_longer_dropped),
+            ("newly changed", change.newly_changed),
+            ("no longer changed", change.no_longer_changed),
+            ("changed otherwise", change.otherwise_changed),
+        )
+        if n
+    ]
+    totals = [_total("dropped", change.dropped), _total("changed", change.changed)]
+    told = "; ".join([", ".join(filter(None, totals)), ", ".join(parts) or "none of the rows that both sides had"])
+    return f"{change.stage}, {change.rule}: {told}{_ids(change.sample)}"
+
+
+def _total(word: str, sides: Sequence[int]) -> str:
+    return f"{word} {sides[0]:,} → {sides[1]:,}" if any(sides) else ""
+
+
+def _ids(ids: Sequence[str]) -> str:
+    return f" ({', '.join(one[:12] for one in ids)})" if ids else ""

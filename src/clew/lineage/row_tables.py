@@ -1,0 +1,158 @@
+"""Columns of rows and ledgers, matched between two files with numpy and pyarrow: a million rows take a second.
+
+    left ids [a, b, b], right ids [b, c]  →  both: (1,) with (0,), left alone: (0, 2), right alone: (1,)
+
+Rows that stand in a file twice are matched once each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from clew.errors import DataError
+
+Positions = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+
+class Match(NamedTuple):
+    """Positions of rows: left[i] and right[i] are the same row; the others have no partner."""
+
+    left: Positions
+    right: Positions
+    left_alone: Positions
+    right_alone: Positions
+
+
+def read(path: Path, columns: Sequence[str]) -> pa.Table:
+    """The named columns of a parquet file, in chunks of their own; one that it lacks is null. Raises DataError.
+
+    `origin` (of rows) comes as `file` and `record`.
+    """
+    try:
+        file = pq.ParquetFile(path)
+        there = set(file.schema_arrow.names)
+        if "row_id" not in there:
+            raise pa.ArrowInvalid("it has no column row_id")
+        table = file.read(columns=[name for name in columns if name in there])
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(
+            f"the file cannot be read as rows: {str(error).splitlines()[0][:120]}",
+            where=str(path),
+            fix="Delete it from the cache, then `dvc pull` or `dvc repro` brings the right one.",
+        ) from None
+    if "origin" in table.column_names:
+        origin = table["origin"].combine_chunks()
+        table = table.append_column("file", pc.struct_field(origin, "file"))
+        table = table.append_column("record", pc.struct_field(origin, "record")).drop(["origin"])
+    for name in columns:
+        if name not in there:
+            table = table.append_column(name, pa.nulls(table.num_rows, pa.string()))
+    return table
+
+
+def match(left: pa.Table, right: pa.Table, columns: Sequence[str]) -> Match:
+    """Which rows agree in all of `columns`, the k-th of its kind with the k-th of its kind."""
+    codes = _codes([pa.chunked_array([*left[name].chunks, *right[name].chunks], left[name].type) for name in columns])
+    mine, theirs = codes[: left.num_rows], codes[left.num_rows :]
+    width = len(codes) + 1
+    _, at_left, at_right = np.intersect1d(
+        mine * width + _occurrence(mine),
+        theirs * width + _occurrence(theirs),
+        assume_unique=True,
+        return_indices=True,
+    )
+    order = np.argsort(at_right, kind="stable")
+    at_left, at_right = at_left[order], at_right[order]
+    return Match(at_left, at_right, _others(left.num_rows, at_left), _others(right.num_rows, at_right))
+
+
+def match_rows(left: pa.Table, right: pa.Table, place: Sequence[str]) -> tuple[Match, Match]:
+    """Rows by their id, and those left over by their place; positions of both are those in the whole tables."""
+    by_id = match(left, right, ["row_id"])
+    rest = match(left.take(by_id.left_alone), right.take(by_id.right_alone), place)
+    return by_id, Match(
+        by_id.left_alone[rest.left],
+        by_id.right_alone[rest.right],
+        by_id.left_alone[rest.left_alone],
+        by_id.right_alone[rest.right_alone],
+    )
+
+
+def _codes(columns: Sequence[pa.ChunkedArray]) -> Positions:
+    """One number for each row, the same for rows that agree in all columns (null agrees with null)."""
+    codes: Positions = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        encoded = column.combine_chunks()
+        if isinstance(encoded, pa.ChunkedArray):  # longer than one chunk can be
+            encoded = encoded.unify_dictionaries().combine_chunks()
+        encoded = encoded.dictionary_encode(null_encoding="encode")
+        found = np.asarray(encoded.indices).astype(np.int64)
+        if len(columns) == 1:
+            return found
+        _, codes = np.unique(codes * (len(encoded.dictionary) + 1) + found, return_inverse=True)
+    return codes
+
+
+def _occurrence(codes: Positions) -> Positions:
+    """How many equal codes stand before each one."""
+    order = np.argsort(codes, kind="stable")
+    ordered = codes[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(codes) else np.zeros(0, dtype=np.int64)
+    lengths = np.diff(np.r_[starts, len(codes)])
+    found = np.empty(len(codes), dtype=np.int64)
+    found[order] = np.arange(len(codes)) - np.repeat(starts, lengths)
+    return found
+
+
+def _others(n: int, taken: Positions) -> Positions:
+    alone = np.ones(n, dtype=np.bool_)
+    alone[taken] = False
+    return np.flatnonzero(alone)
+
+
+def differ(left: pa.ChunkedArray, right: pa.ChunkedArray) -> Mask:
+    """Where two columns of one length differ; null differs from every value and not from null."""
+    unequal = pc.fill_null(pc.not_equal(left, right), False)
+    return np.asarray(pc.or_(unequal, pc.not_equal(pc.is_null(left), pc.is_null(right))))
+
+
+def is_value(column: pa.ChunkedArray, value: str) -> Mask:
+    """Where a column has a value."""
+    return np.asarray(pc.fill_null(pc.equal(column, value), False))
+
+
+def spread(positions: Positions, n: int) -> Positions:
+    """At most n of the positions, evenly from the first to the last."""
+    if len(positions) <= n:
+        return positions
+    return positions[np.linspace(0, len(positions) - 1, n).astype(np.int64)] if n else positions[:0]
+
+
+def texts(path: Path, positions: Positions) -> list[str]:
+    """The texts of some rows, in the order of `positions`; the file is read in pieces."""
+    found: dict[int, str] = {}
+    wanted = np.unique(positions)
+    start = 0
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=1 << 16, columns=["text"]):
+        inside = wanted[(wanted >= start) & (wanted < start + len(batch))]
+        found.update(zip(inside.tolist(), batch.column(0).take(pa.array(inside - start)).to_pylist(), strict=True))
+        start += len(batch)
+        if len(wanted) == len(found):
+            break
+    return [found[position] or "" for position in positions.tolist()]
+
+
+def counts(table: pa.Table, positions: Positions, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    """(value of each column …, number of rows) of the rows at `positions`, most first."""
+    grouped = table.select(list(columns)).take(positions).group_by(list(columns)).aggregate([([], "count_all")])
+    found = list(zip(*(grouped[name].to_pylist() for name in [*columns, "count_all"]), strict=True))
+    return sorted(found, key=lambda one: (-one[-1], str(one)))

@@ -1,0 +1,94 @@
+"""Two files of rows: which came, which went, which are labelled, written or weighted otherwise.
+
+train.parquet of main, of lora  →  SetChange("data/train.parquet", 1028, 976, removed=Rows(52, …), …)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from clew.lineage import row_tables
+from clew.lineage.data_changes import Count, Pairs, Row, Rows, SetChange
+from clew.lineage.row_tables import Positions
+
+COLUMNS = ("row_id", "source", "origin", "task", "label", "weight", "parent_ids")
+PLACE = ("source", "file", "record", "task", "is_child")
+SHORT = 160
+"""Characters of a text that is shown."""
+
+
+def compare(path: str, files: tuple[Path, Path], sample: int) -> SetChange:
+    """How the second file differs from the first, with at most `sample` examples of each kind; raises DataError."""
+    was, now = (_Side(file) for file in files)
+    same, moved = row_tables.match_rows(was.table, now.table, PLACE)
+    labels = row_tables.differ(was.table["label"].take(moved.left), now.table["label"].take(moved.right))
+    weights = row_tables.differ(was.table["weight"].take(same.left), now.table["weight"].take(same.right))
+    return SetChange(
+        path=path,
+        before=was.table.num_rows,
+        after=now.table.num_rows,
+        added=now.rows(moved.right_alone, sample),
+        removed=was.rows(moved.left_alone, sample),
+        relabelled=_pairs(was, now, moved.left[labels], moved.right[labels], sample),
+        edited=_pairs(was, now, moved.left[~labels], moved.right[~labels], sample),
+        reweighted=_pairs(was, now, same.left[weights], same.right[weights], sample),
+    )
+
+
+class _Side:
+    """One file's columns but for the texts, which are read for examples only."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow.compute as pc
+
+        self.path = path
+        self.table: pa.Table = row_tables.read(path, COLUMNS)
+        parents = self.table["parent_ids"]
+        children = pc.greater(pc.list_value_length(parents), 0) if pa.types.is_list(parents.type) else parents
+        self.table = self.table.drop(["parent_ids"]).append_column("is_child", children)
+
+    def rows(self, positions: Positions, sample: int) -> Rows:
+        return Rows(len(positions), self.counts(positions), self.examples(row_tables.spread(positions, sample)))
+
+    def counts(self, positions: Positions) -> tuple[Count, ...]:
+        found = row_tables.counts(self.table, positions, ["source", "task"])
+        return tuple(Count(source, task, n) for source, task, n in found)
+
+    def examples(self, positions: Positions) -> tuple[Row, ...]:
+        if not len(positions):
+            return ()
+        texts = row_tables.texts(self.path, positions)
+        return tuple(_row(row, text) for row, text in zip(self.table.take(positions).to_pylist(), texts, strict=True))
+
+
+def _row(row: dict[str, Any], text: str) -> Row:
+    return Row(
+        row["row_id"],
+        row["source"],
+        row["file"],
+        row["record"],
+        row["task"],
+        shortened(text),
+        row["label"],
+        row["weight"],
+    )
+
+
+def shortened(text: str, limit: int = SHORT) -> str:
+    """A text as one line of at most `limit` characters.
+
+    >>> shortened("one\\n two three", 9)
+    'one two …'
+    """
+    line = " ".join(text[: 8 * limit].split())
+    return line if len(line) <= limit else f"{line[: limit - 2].rstrip()} …"
+
+
+def _pairs(was: _Side, now: _Side, left: Positions, right: Positions, sample: int) -> Pairs:
+    chosen = row_tables.spread(np.arange(len(left), dtype=np.int64), sample)
+    examples = zip(was.examples(left[chosen]), now.examples(right[chosen]), strict=True)
+    return Pairs(len(left), now.counts(right), tuple(examples))
