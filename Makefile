@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro test fast check lint types lock clean
+.PHONY: help setup setup-dev repro test fast check lint types bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ types: setup-dev
 	@mypy
 
 check: lint types test ## lint, types and all tests: what CI runs
+
+bench: setup-dev ## measure speed and memory; docs/benchmarks.md keeps the tables
+	@python benchmarks/history.py
 
 lock: ## write both lock files anew from pyproject.toml
 	@rm -rf .clew/lock && $(PYTHON) -m venv .clew/lock
