@@ -1,0 +1,132 @@
+"""Parquet files of DVC's cache, put into the row sets: a ledger by decision and rule, any other file as one set.
+
+add(sets, "07aa…", Path(".dvc/cache/files/md5/07/aa…"))
+details(path, {"5f0c…"}, ("rule", "score"))  →  {"5f0c…": [{"rule": "length", "score": 2.0}]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clew.errors import DataError
+from clew.lineage.rowsets import IN, Group, RowSets
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+HEX = 64
+LARGE = 250_000
+"""Rows of a file that is not read merely to show one row's score or text: that would take longer than all the rest."""
+
+
+def add(sets: RowSets, md5: str, path: Path) -> None:
+    """Add a file's rows to the sets; raises DataError where it is no file of rows."""
+    table = _read(path, ("row_id", "decision", "rule", "parent_ids"))
+    sets.add(md5, _ids(table, path), list(_groups(table)), list(_children(table)))
+
+
+def _read(path: Path, columns: Sequence[str]) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        there = file.schema_arrow.names
+        if "row_id" not in there:
+            raise pa.ArrowInvalid("it has no column row_id")
+        return file.read(columns=[name for name in columns if name in there])
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(
+            f"the file cannot be read as rows: {str(error).splitlines()[0][:120]}",
+            where=str(path),
+            fix="Delete it from the cache, then `dvc pull` or `dvc repro` brings the right one.",
+        ) from None
+
+
+def _ids(table: pa.Table, path: Path) -> bytes:
+    import pyarrow.compute as pc
+
+    column = table["row_id"]
+    try:
+        if table.num_rows and not pc.all(pc.equal(pc.binary_length(column), HEX)).as_py():
+            raise ValueError
+        return b"".join(bytes.fromhex("".join(chunk.to_pylist())) for chunk in _slices(column))
+    except (ValueError, TypeError):
+        raise DataError(
+            f"a row id that is not {HEX} hex digits",
+            where=str(path),
+            fix="Rows of an older version of clew cannot be followed: run `dvc repro`.",
+        ) from None
+
+
+def _slices(column: pa.ChunkedArray) -> Iterator[pa.Array]:
+    for chunk in column.chunks:
+        for start in range(0, len(chunk), 1 << 17):
+            yield chunk.slice(start, 1 << 17)
+
+
+def _groups(table: pa.Table) -> Iterator[Group]:
+    import numpy as np
+    import pyarrow.compute as pc
+
+    if "decision" not in table.column_names:
+        yield Group(IN, None, np.arange(table.num_rows, dtype=np.int64))
+        return
+    pairs = table.select(["decision", "rule"]).group_by(["decision", "rule"]).aggregate([])
+    for decision, rule in zip(pairs["decision"].to_pylist(), pairs["rule"].to_pylist(), strict=True):
+        of_rule = pc.is_null(table["rule"]) if rule is None else pc.fill_null(pc.equal(table["rule"], rule), False)
+        here = np.asarray(pc.and_(pc.equal(table["decision"], decision), of_rule))
+        yield Group(decision, rule, np.flatnonzero(here))
+
+
+def _children(table: pa.Table) -> Iterator[tuple[int, list[str]]]:
+    """(position, parent ids) of the rows that have parents."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    if "parent_ids" in table.column_names:
+        lengths = pc.fill_null(pc.list_value_length(table["parent_ids"]), 0)
+        positions = np.flatnonzero(np.asarray(lengths))
+        yield from zip(positions.tolist(), table["parent_ids"].take(positions).to_pylist(), strict=True)
+
+
+def details(path: Path, row_ids: Collection[str], columns: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """The named columns (those that the file has) of some rows, by row id; a row may stand in a file twice."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = _read(path, ("row_id", *columns))
+    rows = table.filter(pc.is_in(table["row_id"], value_set=pa.array(sorted(row_ids)))).to_pylist()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row.pop("row_id"), []).append(row)
+    return found
+
+
+def is_large(path: Path) -> bool:
+    """Whether a file has more rows than are read for details."""
+    import pyarrow.parquet as pq
+
+    return bool(pq.read_metadata(path).num_rows > LARGE)
+
+
+def with_text(path: Path, text: str) -> list[str]:
+    """The ids of the rows whose text is `text`, both normalised as duplicates are judged (clew.rows.normalise)."""
+    import re
+
+    import pyarrow.compute as pc
+
+    from clew.rows import normalise
+
+    wanted = normalise(text)
+    plain = max(re.findall("[a-z0-9]+", wanted), key=len, default="")
+    table = _read(path, ("row_id", "text"))
+    if "text" not in table.column_names:
+        return []
+    if plain:  # most rows are ruled out without Python
+        near = pc.match_substring(pc.utf8_lower(pc.utf8_normalize(table["text"], form="NFKC")), plain)
+        table = table.filter(pc.fill_null(near, False))
+    rows = zip(table["row_id"].to_pylist(), table["text"].to_pylist(), strict=True)
+    return [row_id for row_id, found in rows if found is not None and normalise(found) == wanted]

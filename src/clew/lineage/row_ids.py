@@ -1,0 +1,127 @@
+"""The dictionary of row ids: 32 bytes → ordinal, in buckets by the first 10 bits, exact.
+
+Ids are digests, so buckets fill evenly: a million ids are a thousand buckets of a thousand. One id is looked for in
+one bucket, without numpy; a file's ids are looked for in the whole dictionary, sorted by the first 8 bytes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Words = npt.NDArray[np.uint64]
+    Ordinals = npt.NDArray[np.int64]
+
+WIDTH = 32
+SHIFT = 6  # of the first two bytes: 10 bits are left
+SELECT = "SELECT ids, ordinals FROM buckets WHERE bucket = ?"
+
+
+def ordinal(database: sqlite3.Connection, row_id: bytes) -> int | None:
+    """The ordinal of an id; None where it is not in the dictionary."""
+    row = database.execute(SELECT, (int.from_bytes(row_id[:2]) >> SHIFT,)).fetchone()
+    at = row[0].find(row_id) if row else -1
+    while at >= 0 and at % WIDTH:  # the end of one id and the beginning of the next may spell it
+        at = row[0].find(row_id, at + 1)
+    return int.from_bytes(row[1][at // WIDTH * 4 :][:4], "little") if at >= 0 else None
+
+
+def beginning(database: sqlite3.Connection, prefix: str) -> list[str]:
+    """The ids that begin with a prefix (at least 4 hex digits), as hex, sorted."""
+    row = database.execute(SELECT, (int(prefix[:4], 16) >> SHIFT,)).fetchone()
+    text = row[0].hex() if row else ""
+    starts = range(0, len(text), 2 * WIDTH)
+    return sorted(text[at : at + 2 * WIDTH] for at in starts if text.startswith(prefix, at))
+
+
+def current(database: sqlite3.Connection, known: Dictionary | None) -> Dictionary:
+    """The whole dictionary, read again only where another process added to it; within a transaction."""
+    version = database.execute("PRAGMA data_version").fetchone()[0]
+    return known if known is not None and known.version == version else Dictionary(database, version)
+
+
+class Dictionary:
+    """All ids in memory, sorted: 44 bytes each."""
+
+    def __init__(self, database: sqlite3.Connection, version: int) -> None:
+        import numpy as np
+
+        self.version = version
+        rows = database.execute("SELECT ids, ordinals FROM buckets").fetchall()
+        words = _words(b"".join(row[0] for row in rows))
+        ordinals = np.frombuffer(b"".join(row[1] for row in rows), dtype="<u4").astype(np.int64)
+        if len(words) != len(ordinals):
+            raise sqlite3.DatabaseError("a bucket of row ids that does not add up")
+        self._keep(words, ordinals)
+
+    def _keep(self, words: Words, ordinals: Ordinals) -> None:
+        import numpy as np
+
+        order = np.argsort(words[:, 0], kind="stable")
+        self.words, self.at = words[order], ordinals[order]
+        self.first = np.ascontiguousarray(self.words[:, 0])
+
+    def ordinals(self, database: sqlite3.Connection, ids: bytes) -> Ordinals:
+        """The ordinal of each of n × 32 bytes, shape (n,); new ids get the next ones and are written."""
+        import numpy as np
+
+        words = _words(ids)
+        found = self._look_up(words)
+        new = np.flatnonzero(found < 0)
+        if len(new):
+            different = _distinct(words[new])
+            self._add(database, different)
+            found[new] = self._look_up(words[new])
+        return found
+
+    def _look_up(self, words: Words) -> Ordinals:
+        """The ordinals of known ids, -1 for others."""
+        import numpy as np
+
+        found = np.full(len(words), -1, dtype=np.int64)
+        at = np.searchsorted(self.first, words[:, 0])
+        left = np.arange(len(words))
+        while len(left):  # once, but for ids that share their first 8 bytes
+            left = left[at[left] < len(self.first)]
+            left = left[self.first[at[left]] == words[left, 0]]
+            same = (self.words[at[left]] == words[left]).all(axis=1)
+            found[left[same]] = self.at[at[left[same]]]
+            left = left[~same]
+            at[left] += 1
+        return found
+
+    def _add(self, database: sqlite3.Connection, new: Words) -> None:
+        import numpy as np
+
+        ordinals = np.arange(len(self.at), len(self.at) + len(new), dtype=np.int64)
+        buckets = (new[:, 0] >> np.uint64(48 + SHIFT)).astype(np.int64)
+        order = np.argsort(buckets, kind="stable")
+        numbers, starts = np.unique(buckets[order], return_index=True)
+        rows = []
+        for number, some in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
+            was = database.execute(SELECT, (number,)).fetchone() or (b"", b"")
+            here = ordinals[some].astype("<u4").tobytes()
+            rows.append((number, was[0] + new[some].astype(">u8").tobytes(), was[1] + here))
+        database.executemany("INSERT OR REPLACE INTO buckets (bucket, ids, ordinals) VALUES (?, ?, ?)", rows)
+        self._keep(np.concatenate([self.words, new]), np.concatenate([self.at, ordinals]))
+
+
+def _words(ids: bytes) -> Words:
+    """n × 32 bytes as numbers that sort as the bytes do, shape (n, 4)."""
+    import numpy as np
+
+    return np.frombuffer(ids, dtype=">u8").reshape(-1, 4).astype(np.uint64)
+
+
+def _distinct(words: Words) -> Words:
+    """Each id once, sorted."""
+    import numpy as np
+
+    words = words[np.lexsort((words[:, 3], words[:, 2], words[:, 1], words[:, 0]))]
+    again = np.zeros(len(words), dtype=np.bool_)
+    again[1:] = (words[1:] == words[:-1]).all(axis=1)
+    return words[~again]

@@ -1,0 +1,224 @@
+"""Exact sets of rows over all history: which files hold a row, and under which decision.
+
+    sets.add("07aa…", ids, [Group("dropped", "length", positions), …])      one parquet file, known by its md5
+    sets.holding([sets.ordinal("5f0c…")])  →  [{"07aa…": [("dropped", "length")], "2b77…": [("in", None)]}]
+
+It lies in `.clew/rows.sqlite`, holds nothing that DVC's cache does not, and can be deleted at any time. Each row id (32
+bytes) has one ordinal. A set is a roaring bitmap of ordinals, cut where `ordinal >> 16` changes, and the pieces of all
+sets with the same high bits lie side by side: one row among a thousand sets is one short read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from clew.lineage import row_ids
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pygit2
+
+    Positions = npt.NDArray[np.int64]
+
+T = TypeVar("T")
+VERSION = 1
+"""Of the tables below: raise it when what they hold changes meaning."""
+TABLES = """
+CREATE TABLE buckets (                -- of row ids by their first 10 bits, in the order they came
+  bucket INTEGER PRIMARY KEY, ids BLOB NOT NULL, ordinals BLOB NOT NULL);
+CREATE TABLE files (md5 TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE sets (number INTEGER PRIMARY KEY, md5 TEXT NOT NULL, decision TEXT NOT NULL, rule TEXT);
+CREATE TABLE pieces (                 -- place: ordinal >> 16 and the set's number
+  place INTEGER PRIMARY KEY, bits BLOB NOT NULL);
+CREATE TABLE children (parent INTEGER NOT NULL, child TEXT NOT NULL, PRIMARY KEY (parent, child)) WITHOUT ROWID;
+CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+WAIT = 60  # seconds, for another process that adds to it
+HIGH = 16  # bits of an ordinal that a piece covers
+IN = "in"
+"""The decision under which the rows of a file that is no ledger are kept."""
+
+
+class Group(NamedTuple):
+    """Rows of a file under one decision. positions: in the file, from 0."""
+
+    decision: str
+    rule: str | None
+    positions: Positions
+
+
+Held = dict[str, list[tuple[str, str | None]]]
+"""md5 → (decision, rule) of a row in that file."""
+
+
+def ask(repo: pygit2.Repository, question: Callable[[RowSets], T]) -> T:
+    """What `question` makes of the sets of a repository; a damaged or old file is made anew and asked again."""
+    place = _place(repo)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with opened(place) as sets:
+            return question(sets)
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise
+    except sqlite3.DatabaseError:
+        pass
+    for path in (place, place.with_name(place.name + "-journal")):
+        path.unlink(missing_ok=True)
+    with opened(place) as sets:
+        return question(sets)
+
+
+def _place(repo: pygit2.Repository) -> Path:
+    if repo.workdir:
+        return Path(repo.workdir) / ".clew" / "rows.sqlite"
+    from clew.sources import cache
+
+    return cache.root() / "history" / f"{hashlib.sha256(repo.path.encode()).hexdigest()[:16]}-rows.sqlite"
+
+
+@contextmanager
+def opened(place: Path) -> Iterator[RowSets]:
+    """The sets in a file, which is made if it is not there; raises sqlite3.DatabaseError where it is damaged or old."""
+    database = sqlite3.connect(place, timeout=WAIT, isolation_level=None)
+    try:
+        database.execute("PRAGMA synchronous = OFF")  # it can be made again
+        found = database.execute("PRAGMA user_version").fetchone()[0]
+        if found not in (0, VERSION):
+            raise sqlite3.DatabaseError("an index of another version")
+        sets = RowSets(database)
+        if not found:
+            with sets.change():
+                if not database.execute("PRAGMA user_version").fetchone()[0]:
+                    for statement in TABLES.split(";\n"):
+                        database.execute(statement)
+                    database.execute(f"PRAGMA user_version = {VERSION}")
+        yield sets
+    finally:
+        database.close()
+
+
+class RowSets:
+    """Questions to the sets, and additions."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self.database = database
+        self._ids: row_ids.Dictionary | None = None
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """One transaction, alone."""
+        self.database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.database.execute("COMMIT")
+        except BaseException:
+            self._ids = None
+            with suppress(sqlite3.Error):
+                self.database.execute("ROLLBACK")
+            raise
+
+    def unknown(self, md5s: Iterable[str]) -> list[str]:
+        """Those of the files that were not added yet, in their order."""
+        known = {row[0] for row in self.database.execute("SELECT md5 FROM files")}
+        return [md5 for md5 in dict.fromkeys(md5s) if md5 not in known]
+
+    def add(
+        self, md5: str, ids: bytes, groups: Sequence[Group], children: Iterable[tuple[int, Sequence[str]]] = ()
+    ) -> None:
+        """Add a file: ids (n × 32 bytes), its groups, and (position, parent ids) of rows made from others."""
+        with self.change():
+            if not self.unknown([md5]):
+                return
+            self._ids = row_ids.current(self.database, self._ids)
+            ordinals = self._ids.ordinals(self.database, ids)
+            for group in groups:
+                insert = "INSERT INTO sets (md5, decision, rule) VALUES (?, ?, ?)"
+                number = int(self.database.execute(insert, (md5, group.decision, group.rule)).lastrowid or 0)
+                self.database.executemany(
+                    "INSERT INTO pieces (place, bits) VALUES (?, ?)",
+                    [(high << 32 | number, bits) for high, bits in _pieces(ordinals[group.positions])],
+                )
+            for position, parents in children:
+                known = self._ids.ordinals(self.database, b"".join(map(bytes.fromhex, parents)))
+                child = ids[position * row_ids.WIDTH :][: row_ids.WIDTH].hex()
+                insert = "INSERT OR IGNORE INTO children (parent, child) VALUES (?, ?)"
+                self.database.executemany(insert, [(int(parent), child) for parent in known])
+            insert = "INSERT INTO files (md5, rows) VALUES (?, ?)"
+            self.database.execute(insert, (md5, len(ids) // row_ids.WIDTH))
+
+    def ordinal(self, row_id: str) -> int | None:
+        """The ordinal of a row id (64 hex digits); None where no file has it."""
+        return row_ids.ordinal(self.database, bytes.fromhex(row_id))
+
+    def beginning(self, prefix: str) -> list[str]:
+        """The row ids that begin with a prefix of at least 8 hex digits, sorted."""
+        return row_ids.beginning(self.database, prefix)
+
+    def holding(self, ordinals: Sequence[int]) -> list[Held]:
+        """For each row the files that hold it, with its decisions there."""
+        from pyroaring import BitMap
+
+        found: list[Held] = [{} for _ in ordinals]
+        by_high: dict[int, list[int]] = {}
+        for position, ordinal in enumerate(ordinals):
+            by_high.setdefault(ordinal >> HIGH, []).append(position)
+        names = {row[0]: row[1:] for row in self.database.execute("SELECT number, md5, decision, rule FROM sets")}
+        for high, positions in by_high.items():
+            lows = [(position, ordinals[position] & 0xFFFF) for position in positions]
+            for place, bits in self._pieces_of(high):
+                piece = _read(BitMap, bits)
+                for position, low in lows:
+                    if low in piece:
+                        md5, decision, rule = names[place & 0xFFFFFFFF]
+                        found[position].setdefault(md5, []).append((decision, rule))
+        return found
+
+    def _pieces_of(self, high: int) -> Iterator[tuple[int, bytes]]:
+        query = "SELECT place, bits FROM pieces WHERE place >= ? AND place < ?"
+        yield from self.database.execute(query, (high << 32, (high + 1) << 32))
+
+    def children(self, ordinal: int) -> list[str]:
+        """The ids of the rows that were made from a row, sorted."""
+        query = "SELECT child FROM children WHERE parent = ? ORDER BY child"
+        return [row[0] for row in self.database.execute(query, (ordinal,))]
+
+    def noted(self, keys: Sequence[str]) -> dict[str, Any]:
+        """What was noted under these keys."""
+        select = "SELECT value FROM notes WHERE key = ?"
+        rows = ((key, self.database.execute(select, (key,)).fetchone()) for key in keys)
+        return {key: json.loads(row[0]) for key, row in rows if row}
+
+    def note(self, values: Mapping[str, Any]) -> None:
+        """Keep small facts that follow from a git blob or an md5, by keys that name it."""
+        if values:
+            rows = [(key, json.dumps(value, separators=(",", ":"))) for key, value in values.items()]
+            with self.change():
+                self.database.executemany("INSERT OR REPLACE INTO notes (key, value) VALUES (?, ?)", rows)
+
+
+def _read(bitmap: Any, bits: bytes) -> Any:
+    try:
+        return bitmap.deserialize(bits)
+    except ValueError:
+        raise sqlite3.DatabaseError("a piece of a set that cannot be read") from None
+
+
+def _pieces(ordinals: Positions) -> Iterator[tuple[int, bytes]]:
+    """(high bits, bitmap of the low ones) of a set of ordinals."""
+    import numpy as np
+    from pyroaring import BitMap
+
+    ordered = np.unique(ordinals)
+    highs, starts = np.unique(ordered >> HIGH, return_index=True)
+    for high, lows in zip(highs.tolist(), np.split(ordered & 0xFFFF, starts[1:]), strict=True):
+        piece = BitMap(lows.astype(np.uint32))
+        piece.run_optimize()
+        yield high, piece.serialize()
