@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from clew.cli import diff_data, log, merge_driver, params, rows, stage
+from clew.cli import compare, diff_data, log, merge_driver, params, rows, stage, trace
 from clew.errors import ClewError
 
 NEARLY_NOTHING = 64 << 20  # bytes free: less than what torch failed to write
@@ -25,6 +25,8 @@ app = typer.Typer(
 app.add_typer(params.app, name="params")
 app.add_typer(rows.app, name="rows")
 app.command(name="stage")(stage.stage)
+app.command(name="trace")(trace.trace)
+app.command(name="compare")(compare.compare)
 app.command(name="diff-data")(diff_data.diff_data)
 app.add_typer(merge_driver.app, name="merge-driver")
 app.command(name="log")(log.log)

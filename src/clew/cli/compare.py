@@ -1,0 +1,96 @@
+"""clew compare: two revisions or many in one view."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from clew.history.compare.model import View
+
+Revisions = Annotated[
+    list[str] | None,
+    typer.Argument(help="Branches, tags, commits, experiments, or `.` for the work tree; the first is the baseline."),
+]
+
+
+def compare(
+    revisions: Revisions = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--md", help="Markdown, for a pull request.")] = False,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with pictures to this file.")] = None,
+    no_tests: Annotated[bool, typer.Option("--no-tests", help="Skip the paired tests: no verdicts.")] = False,
+    fail_if_worse: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METRIC", help="Exit with 1 if shown to be worse: `stress.f1`, `f1@aligned`, `*`."),
+    ] = None,
+) -> None:
+    """Show what was asked, what went in, what code changed, what came out, and which change reaches which number.
+
+    Without revisions: the work tree with its branch's fork from main. With one: the work tree with that one.
+    Better and worse are said only of what paired tests on the same rows show, Holm-corrected over the whole view.
+
+    Example: clew compare main lora-16 --fail-if-worse stress.f1@aligned
+    """
+    if as_json and as_markdown:
+        raise typer.BadParameter("choose one of --json and --md")
+    if fail_if_worse and no_tests:
+        raise typer.BadParameter("--fail-if-worse needs the tests that --no-tests skips")
+    from clew.history import repository
+    from clew.history.compare import view as views
+
+    view = views.compare(repository.open_repository(Path.cwd()), revisions or [], tests=not no_tests)
+    worse = _worse(view, fail_if_worse or [])  # first: a name that means nothing is told before pages of output
+    _write(view, as_json=as_json, as_markdown=as_markdown, html=html)
+    if worse:
+        raise typer.Exit(1)
+
+
+def _write(view: View, *, as_json: bool, as_markdown: bool, html: Path | None) -> None:
+    if html is not None:
+        from clew import io
+        from clew.history.compare import page
+
+        with io.replace_file(html) as aside:
+            aside.write_text(page.render(view), encoding="utf-8")
+    if as_json:
+        from clew.history.compare import as_json as writer
+
+        typer.echo(writer.write(view))
+    elif as_markdown:
+        from clew.history.compare import markdown
+
+        typer.echo(markdown.write(view))
+    elif html is None:
+        from rich.console import Console
+
+        from clew.history.compare import terminal
+
+        console = Console(highlight=False, markup=False, emoji=False)
+        if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+            console.width = terminal.PIPED
+        terminal.show(view, console)
+    else:
+        typer.echo(f"wrote {html}")
+
+
+def _worse(view: View, wanted: list[str]) -> bool:
+    """Whether any of the wanted numbers is shown to be worse; says on stderr which, and which could not be judged."""
+    from clew.errors import HistoryError
+    from clew.history.compare import selectors
+
+    try:
+        found = selectors.select(view, wanted)
+    except HistoryError as error:
+        raise typer.BadParameter(str(error)) from None
+    for name, number in found:
+        if number.verdict is None:
+            typer.echo(f"clew: not judged: {number.name}@{number.variant} of {name}: {number.reason}", err=True)
+    worse = [(name, number) for name, number in found if number.verdict == "worse"]
+    for name, number in worse:
+        typer.echo(f"clew: worse: {number.name}@{number.variant} of {name}", err=True)
+    return bool(worse)

@@ -1,0 +1,180 @@
+"""Better, worse or no difference shown: paired tests on the stored predictions of the rows that both sides tested.
+
+Of each number the rows are drawn with replacement, the same draws for both sides (`evaluation.intervals`), and
+the differences of the draws give its interval and p-value. All p-values of a view are corrected together (Holm, 1979).
+The number of draws bounds p from above; where a view has so many tests that the bound alone would hide every
+difference, a difference with no draw beyond zero gets the p of Student's t with n - 1 degrees of freedom of the
+difference over its bootstrap standard error (Efron and Tibshirani, 1993, ch. 12), if that is smaller.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from clew import io
+from clew.errors import DataError
+from clew.evaluation import intervals, metrics
+from clew.evaluation.predictions import Row, by_task
+from clew.history.compare.model import BETTER, SAME, WORSE, Number, Paired, Shared
+
+Index = tuple[int, int]
+"""Which side of the view, and which of its numbers."""
+MOST = 10_000
+"""Draws at most: beyond, p-values come from the tail of Student's t."""
+
+
+class Plan:
+    """The tests of a view, gathered before any is made, so that one draw of rows serves all that need the same rows.
+
+    jobs: (task, row ids) → index → (key of before, key of after); makers: the metric of each key, a function of counts.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: dict[tuple[str, tuple[str, ...]], dict[Index, tuple[Hashable, Hashable]]] = {}
+        self.made: dict[tuple[tuple[str, tuple[str, ...]], Hashable], intervals.Metric] = {}
+
+    def size(self) -> int:
+        """How many tests there are."""
+        return sum(map(len, self.jobs.values()))
+
+
+def resamples(tests: int, asked: int, alpha: float) -> int:
+    """Draws enough for the smallest p-value to pass Holm's first step, alpha / tests, with room to spare.
+
+    >>> resamples(20, 1000, 0.05), resamples(5000, 1000, 0.05)
+    (3200, 10000)
+    """
+    return max(asked, min(MOST, math.ceil(8 * tests / alpha)))
+
+
+def plan(
+    plan: Plan, index: Index, number: Number, rows: tuple[Sequence[Row], Sequence[Row]], names: tuple[str, str]
+) -> str:
+    """Add the test of a number to the plan, or say why there is none.
+
+    rows: of the number's task on each side, in one order. names: what makes each side's predictions (an md5).
+    """
+    task = number.name.partition(".")[0]
+    key = (task, tuple(row["row_id"] for row in rows[0]))
+    sides = []
+    for name, side in zip(names, rows, strict=True):
+        maker = (name, number.metric)
+        if (key, maker) not in plan.made:
+            try:
+                made = metrics.table(task, side)[number.metric](side)
+            except KeyError:
+                return "no test is known for it"
+            except (DataError, ValueError) as error:
+                return str(error)
+            if isinstance(made, str):
+                return made
+            plan.made[key, maker] = made
+        sides.append(maker)
+    plan.jobs.setdefault(key, {})[index] = (sides[0], sides[1])
+    return ""
+
+
+def run(plan: Plan, draws: int, confidence: float, seed: int, *, coarse: bool) -> dict[Index, Paired | str]:
+    """Make the tests of the plan: the paired difference of each, or why there is none."""
+    found: dict[Index, Paired | str] = {}
+    for key, pairs in plan.jobs.items():
+        task, ids = key
+        n = len(ids)
+        wanted = {maker: plan.made[key, maker] for pair in pairs.values() for maker in pair}
+        values = {maker: intervals.point(metric, n) for maker, metric in wanted.items()}
+        samples = intervals.bootstrap(wanted, n, draws, intervals.generator(seed, task))
+        for index, (first, second) in pairs.items():
+            found[index] = test(
+                values[second], values[first], samples[second], samples[first], confidence, n, coarse=coarse
+            )
+    return found
+
+
+def test(
+    value: float,
+    other: float,
+    samples: intervals.Array,
+    others: intervals.Array,
+    confidence: float,
+    n: int,
+    *,
+    coarse: bool,
+) -> Paired | str:
+    """One paired test of `value` against `other`, from their draws of shape (draws,), or why there is none.
+
+    coarse: whether the draws are too few for the number of tests.
+    """
+    if not (math.isfinite(value) and math.isfinite(other)):
+        return "it is not a finite number on the shared rows"
+    found = intervals.difference(value, other, samples, others, confidence)
+    if found["p"] is None:
+        return str(found["reason"])
+    p = float(found["p"])
+    if coarse and p <= 2 / (len(samples) + 1) and n > 1:
+        p = min(p, tail(found["difference"], samples, others, n))
+    return Paired(float(found["difference"]), found["low"], found["high"], p, n)
+
+
+def tail(difference: float, samples: intervals.Array, others: intervals.Array, n: int) -> float:
+    """Two-sided p of Student's t with n - 1 degrees of freedom; 1 where the draws do not vary."""
+    import numpy as np
+    from scipy import special  # type: ignore[import-untyped]
+
+    deltas = samples - others
+    spread = float(np.std(deltas[np.isfinite(deltas)], ddof=1))
+    return 2 * float(special.stdtr(n - 1, -abs(difference) / spread)) if spread > 0 else 1.0
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """P-values corrected by Holm's step-down method (Scandinavian Journal of Statistics 6, 1979, 65-70).
+
+    The k-th smallest of m is multiplied by m - k + 1, never falls below the one before it, and is at most 1.
+
+    >>> [round(p, 3) for p in holm([0.04, 0.01, 0.03])]
+    [0.06, 0.03, 0.06]
+    """
+    order = sorted(range(len(values)), key=values.__getitem__)
+    corrected, highest = [1.0] * len(values), 0.0
+    for place, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(values) - place) * values[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def judged(number: Number, paired: Paired, alpha: float) -> Number:
+    """The number with its verdict: shown where the corrected p-value is at most alpha."""
+    verdict = SAME
+    if paired.holm <= alpha and paired.difference != 0:
+        lower = number.kind == "fairness" or number.metric in metrics.LOWER_IS_BETTER
+        verdict = BETTER if (paired.difference < 0) == lower else WORSE
+    return replace(number, verdict=verdict, paired=paired, reason="")
+
+
+def shared(
+    before: Iterable[Row], after: Iterable[Row]
+) -> tuple[dict[str, tuple[list[Row], list[Row]]], dict[str, Shared]]:
+    """The rows of both sides by task, joined by row id and sorted by it; and how many were shared.
+
+    A row that a file holds twice counts once.
+    """
+    ours, theirs = by_task(list(before)), by_task(list(after))
+    joined, counts = {}, {}
+    for task in sorted(ours.keys() | theirs.keys()):
+        first, second = ({row["row_id"]: row for row in side.get(task, ())} for side in (ours, theirs))
+        ids = sorted(first.keys() & second.keys())
+        joined[task] = ([first[name] for name in ids], [second[name] for name in ids])
+        counts[task] = Shared(len(ids), len(first) - len(ids), len(second) - len(ids))
+    return joined, counts
+
+
+def read(path: Any) -> list[Mapping[str, Any]] | str:
+    """The predictions in a file, or why they cannot be read."""
+    from clew import rows
+
+    try:
+        return list(io.read_parquet(path, rows.PREDICTION_SCHEMA))
+    except DataError as error:
+        return error.what

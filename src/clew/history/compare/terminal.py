@@ -1,0 +1,305 @@
+"""The view as a compact table in the terminal: what fits the width, and a word on what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from clew.history.compare import words as told
+from clew.history.compare.costs import machine
+from clew.history.compare.model import BETTER, SAME, WORSE, Number, Side, Verdict, View
+from clew.report import words
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+STYLES: dict[Verdict | None, str] = {BETTER: "bold blue", WORSE: "bold red", SAME: "dim", None: "dim"}
+CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "\ufffd")
+"""What a commit's title or a param could steer a terminal with."""
+MOST = 12
+"""Lines of a list at most."""
+PIPED = 120
+"""Columns where the output is not a terminal."""
+
+
+def show(view: View, console: Console) -> None:
+    """Print the view."""
+    write = Writer(console)
+    if len(view.sides) == 1:
+        _two(view, view.sides[0], write)
+    else:
+        _many(view, write)
+    write.line(told.counted(view), "dim")
+
+
+class Writer:
+    """Prints lines and tables, with nothing in them that a terminal would obey or rich would take for markup."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def line(self, text: str, style: str = "", indent: int = 0) -> None:
+        """One paragraph, wrapped at the width."""
+        from rich.padding import Padding
+        from rich.text import Text
+
+        self.console.print(Padding(Text(clean(text), style=style), (0, 0, 0, indent)))
+
+    def head(self, text: str) -> None:
+        """A section's title."""
+        self.console.print()
+        self.line(text, "bold")
+
+    def listed(self, lines: Sequence[str], most: int = MOST) -> None:
+        """Lines, the first of them where there are many."""
+        for line in lines[:most]:
+            self.line(line, indent=2)
+        if len(lines) > most:
+            self.line(f"… and {len(lines) - most} more (--json, --md or --html has all)", "dim", 2)
+
+    def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1) -> None:
+        """A table; the first `left` columns are aligned left, cells are texts or (text, style)."""
+        from rich.text import Text
+
+        table = grid(header, left)
+        for row in rows:
+            cells = [cell if isinstance(cell, tuple) else (cell, "") for cell in row]
+            table.add_row(*(Text(clean(text), style=style) for text, style in cells))
+        self.console.print(table)
+
+
+def grid(header: Sequence[str], left: int) -> Table:
+    """A table without lines."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=any(header), header_style="dim")
+    for index, name in enumerate(header):
+        first = "  " if index == 0 else ""
+        table.add_column(Text(first + clean(name)), justify="left" if index < left else "right", no_wrap=index >= left)
+    return table
+
+
+def clean(text: str) -> str:
+    """Text without control characters."""
+    return text.translate(CONTROLS)
+
+
+def _two(view: View, side: Side, write: Writer) -> None:
+    write.line(f"{told.revision(view.before)}  →  {told.revision(side.after)}", "bold")
+    for note in (*(f"{view.before.name}: {note}" for note in view.notes), *side.notes):
+        write.line(f"! {note}", "yellow")
+    write.head("Asked")
+    if not side.params:
+        write.line("the same params", indent=2)
+    rows = [(f"  {p.name}", " → ".join(told.sides(p)), _late(p.not_run)) for p in side.params]
+    write.table(("", "", ""), rows[: 2 * MOST], left=3)
+    if len(rows) > 2 * MOST:
+        write.line(f"… and {len(rows) - 2 * MOST} more params (--json or --md has all)", "dim", 2)
+    write.head("Went in")
+    lines = told.data(side.data)
+    write.listed(lines or (["the same data and base model"] if not side.data.missing else []))
+    for missing in side.data.missing:
+        write.line(missing, "dim", 2)
+    write.head("Code")
+    _code(side, write)
+    write.head("Came out")
+    _came_out(side.numbers, write)
+    _cost(side, write)
+    write.head("Why")
+    if not side.reaches:
+        write.line("no change of params, data or code", indent=2)
+    write.listed([f"{told.chain(reach)}: {told.end(reach)}" for reach in side.reaches], 2 * MOST)
+    write.console.print()
+
+
+def _late(stages: Sequence[str]) -> tuple[str, str]:
+    return (f"not run yet: {told.listed(told.stages(stages), 3)}" if stages else "", "yellow")
+
+
+def _code(side: Side, write: Writer) -> None:
+    if not side.code:
+        write.line("the same code", indent=2)
+    for file in side.code[:MOST]:
+        write.line(f"{file.path} {told.file(file)} · {', '.join(told.stages(file.stages))}", indent=2)
+        for title in told.titles(file):
+            write.line(title, "dim", 4)
+    if len(side.code) > MOST:
+        write.line(f"… and {len(side.code) - MOST} more files (--json, --md or --html has all)", "dim", 2)
+
+
+def _came_out(numbers: Sequence[Number], write: Writer) -> None:
+    """A line a metric, a column a variant: before → after and the verdict's mark; then what is shown, in words."""
+    found = [number for number in numbers if number.kind in ("quality", "fairness")]
+    if not found:
+        write.line("no quality or fairness numbers on either side", indent=2)
+        return
+    by_name: dict[str, dict[str, Number]] = {}
+    for number in found:
+        by_name.setdefault(number.name, {})[number.variant] = number
+    variants = list(dict.fromkeys(number.variant for number in found))
+    moved = [v for v in variants if any(n.change or not n.verdict for n in found if n.variant == v and not _null(n))]
+    kept = [name for name in by_name if name in _kept(found)]
+    columns = {variant: [_cell(by_name[name].get(variant)) for name in kept] for variant in moved}
+    labels = [f"  {name}{_lower(name)}" for name in kept]
+    fits = _fits(labels, columns, write.console.width)
+    if fits:
+        write.table(("", *fits), [(label, *(columns[v][row] for v in fits)) for row, label in enumerate(labels)])
+    still = [variant for variant in variants if variant not in moved]
+    if still:
+        write.line(f"the same numbers as before: {', '.join(still)}", indent=2)
+    left = [f"{words.plural(n, 'more metric')} without a shown difference" for n in [len(by_name) - len(kept)] if n]
+    left += [f"variants {', '.join(moved[len(fits) :])}"] if moved[len(fits) :] else []
+    if left:
+        write.line(f"left out here: {'; '.join(left)} (--json, --md or --html has all)", "dim", 2)
+    _shown(found, write)
+
+
+def _null(number: Number) -> bool:
+    """Whether neither side has a value."""
+    return number.before.get("value") is None and number.after.get("value") is None
+
+
+def _lower(name: str) -> str:
+    return " (lower is better)" if words.metric(name.rpartition(".")[2]).lower_is_better else ""
+
+
+def _fits(labels: Sequence[str], columns: Mapping[str, Sequence[tuple[str, str]]], width: int) -> list[str]:
+    """The first of the columns that the width has room for, one at least."""
+    left = width - max(map(len, labels), default=0)
+    found: list[str] = []
+    for name, cells in columns.items():
+        left -= 2 + max(len(name), *(len(text) for text, _ in cells))
+        if left >= 0 or not found:
+            found.append(name)
+    return found
+
+
+def _kept(numbers: Sequence[Number]) -> list[str]:
+    """The names that get a line: each task's primary metric, each audit's parity, and what is better or worse."""
+    speaks = set(told.primary(numbers).values())
+    return list(
+        dict.fromkeys(
+            number.name
+            for number in numbers
+            if number.name in speaks
+            or number.metric == "statistical_parity_difference"
+            or number.verdict in (BETTER, WORSE)
+        )
+    )
+
+
+def _cell(number: Number | None) -> tuple[str, str]:
+    if number is None:
+        return "–", "dim"
+    before, after = told.shown(number, "before"), told.shown(number, "after")
+    changed = before if before == after else f"{before.removesuffix(words.NARROW + '%')} → {after}"
+    return f"{changed} {told.MARKS[number.verdict]}", STYLES[number.verdict]
+
+
+def _shown(numbers: Sequence[Number], write: Writer) -> None:
+    """The differences that are shown, the surest first; and why some numbers have no verdict."""
+    shown = [number for number in numbers if number.verdict in (BETTER, WORSE)]
+    shown.sort(key=lambda number: (number.verdict == BETTER, number.paired.holm if number.paired else 0.0))
+    for number in shown[:MOST]:
+        said = f"{told.MARKS[number.verdict]} {number.name}@{number.variant} {number.verdict}"
+        write.line(f"{said}: {told.difference(number)}", indent=2)
+    if len(shown) > MOST:
+        write.line(f"… and {len(shown) - MOST} more shown differences", "dim", 2)
+    if not shown and any(number.verdict for number in numbers):
+        write.line("no difference is shown", indent=2)
+
+
+def _cost(side: Side, write: Writer) -> None:
+    """Sizes that differ, and the longest of the stages that ran anew."""
+    for line in told.overlaps(side):
+        write.line(f"! {line}", "yellow", 2)
+    for reason in told.reasons(side):
+        if not reason.startswith("not tested"):
+            write.line(f"? {reason}", "dim", 2)
+    sizes = [n for n in side.numbers if n.kind == "size" and told.shown(n, "before") != told.shown(n, "after")]
+    parts = [f"{n.variant} {told.shown(n, 'before')} → {told.shown(n, 'after')}" for n in sizes]
+    if parts:
+        write.line(f"size: {told.listed(parts, 6)}", indent=2)
+    costs = sorted(side.costs, key=lambda c: -max(r["seconds"] for r in (c.before, c.after) if r))
+    parts = [f"{c.stage} {' → '.join(told.cost(c))}" for c in costs if c.before or c.after]
+    if parts:
+        write.line(f"time and memory: {told.listed(parts, 4)}", indent=2)
+    machines = {machine(r) for c in costs for r in (c.before, c.after) if r}
+    if len(machines) > 1:
+        write.line(f"! timed on different machines: {'; '.join(sorted(machines))}", "yellow", 2)
+
+
+def _many(view: View, write: Writer) -> None:
+    fits = max(1, min(len(view.sides), (write.console.width - 42) // 14))
+    shown = view.sides[:fits]
+    write.line(f"baseline: {told.revision(view.before)}", "bold")
+    for note in view.notes:
+        write.line(f"! {note}", "yellow", 2)
+    for side in shown:
+        write.line(told.revision(side.after), indent=2)
+        for note in side.notes:
+            write.line(f"! {note}", "yellow", 4)
+    names = [side.after.name[-12:] for side in shown]
+    write.head("Asked")
+    params = {p.name: p for side in view.sides for p in side.params}
+    rows = [(f"  {name}", *_values(name, view, shown)) for name in list(params)[: 2 * MOST]]
+    write.table(("", view.before.name[-12:], *names), rows) if rows else write.line("the same params", indent=2)
+    if len(params) > 2 * MOST:
+        write.line(f"… and {len(params) - 2 * MOST} more params", "dim", 2)
+    write.head("Went in, and code")
+    for side in shown:
+        said = [*told.data(side.data)[:2], *side.data.missing[:1]]
+        said += [f"code: {told.listed([file.path for file in side.code], 3)}"] if side.code else []
+        write.line(f"{side.after.name}: {'; '.join(said) or 'the same'}", indent=2)
+    write.head("Came out")
+    _columns(view, shown, names, write)
+    if fits < len(view.sides):
+        rest = ", ".join(side.after.name for side in view.sides[fits:])
+        write.line(f"left out, for the width of this terminal: {rest} (--json, --md or --html has all)", "dim")
+    write.line("Why: compare two of them, or see --json or --html.", "dim")
+
+
+def _values(name: str, view: View, shown: Sequence[Side]) -> list[str]:
+    """A param of every revision: the baseline's value, and "·" where another has the same."""
+    known = view.before.params
+    first = told.value(known[name]) if name in known else "–"
+    others = [{p.name: told.sides(p)[1] for p in side.params}.get(name, "·") for side in shown]
+    return [words_short(text) for text in (first, *others)]
+
+
+def words_short(text: str, most: int = 13) -> str:
+    """A value cut to a column's width."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _columns(view: View, shown: Sequence[Side], names: Sequence[str], write: Writer) -> None:
+    by_side = [{(n.variant, n.name): n for n in side.numbers} for side in view.sides]
+    kept: Mapping[str, None] = dict.fromkeys(name for side in view.sides for name in _kept(side.numbers))
+    keys = list(dict.fromkeys(key for side in by_side for key in side if key[1] in kept))
+    moved = [key for key in keys if any(key in side and side[key].change for side in by_side)]
+    rows: list[Sequence[Any]] = []
+    for variant, name in moved[: 3 * MOST]:
+        known = [side.get((variant, name)) for side in by_side]
+        first = next((told.shown(n, "before") for n in known if n), "–")
+        cells = [_after(number) for number in known[: len(shown)]]
+        rows.append((f"  {variant} {name}", first, *cells))
+    if not rows:
+        write.line("the same numbers", indent=2)
+        return
+    totals = [
+        (f"▲{sum(n.verdict == BETTER for n in side.numbers)} ▼{sum(n.verdict == WORSE for n in side.numbers)}", "bold")
+        for side in shown
+    ]
+    write.table(("", view.before.name[-12:], *names), [*rows, ("  better, worse in all", "", *totals)])
+    if len(moved) > 3 * MOST:
+        write.line(f"… and {len(moved) - 3 * MOST} more numbers (--json or --html has all)", "dim", 2)
+    for reason in dict.fromkeys(reason.partition(":")[0] for side in shown for reason in told.reasons(side)):
+        write.line(f"? {reason}", "dim", 2)
+
+
+def _after(number: Number | None) -> tuple[str, str]:
+    if number is None:
+        return "–", "dim"
+    return f"{told.shown(number, 'after')} {told.MARKS[number.verdict]}", STYLES[number.verdict]
