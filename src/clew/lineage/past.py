@@ -1,0 +1,244 @@
+"""All that ever stood in a dvc.lock, asked for a trace: who made these bytes, who used them, in which commits.
+
+The work tree's dvc.lock, which no commit holds yet, is asked along with it: its blocks have negative numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from clew.history import documents, index
+from clew.history.lockfile import Artifact, Stage
+from clew.history.repository import WORK_TREE, Commit
+from clew.lineage import revision
+from clew.lineage.revision import Revision
+
+if TYPE_CHECKING:
+    import pygit2
+
+UNCOMMITTED = -1
+"""The number that the work tree's dvc.lock has among documents."""
+COLUMNS = "a.stage, s.name, a.path, a.md5, a.size, a.nfiles"
+
+
+class Block(NamedTuple):
+    """A dep or an out of a stage's block. number: of the block in the index."""
+
+    number: int
+    stage: str
+    artifact: Artifact
+
+
+class Held(NamedTuple):
+    """Where blocks stand. commits: oldest first. heads: names of branches, tags and experiments that contain one."""
+
+    commits: list[Commit]
+    heads: list[str]
+    uncommitted: bool
+
+
+class Past:
+    """Questions to all of the history. current: the work tree's revision, or None."""
+
+    def __init__(self, repo: pygit2.Repository, current: Revision | None) -> None:
+        self.repo, self.current = repo, current
+        self._revisions: dict[str, Revision] = {}
+        self._blocks: dict[int, Stage] = {}
+        self.problem: str | None = None
+
+    @cached_property
+    def index(self) -> index.Index | None:
+        """The index; None (and a word in `problem`) where it cannot be kept, as on a read-only disk."""
+        try:
+            return index.open_index(self.repo)
+        except (OSError, sqlite3.Error) as error:
+            self.problem = f"the history's index cannot be kept ({error}): only the asked revision was searched"
+            return None
+
+    @cached_property
+    def fresh(self) -> list[tuple[str, Stage]]:
+        """The work tree's blocks that no commit has, by -1 - their number."""
+        if self.current is None:
+            return []
+        found = []
+        for name, stage in self.current.stages.items():
+            if not any(self.stage(number) == stage for number in self._committed(name, stage)):
+                found.append((name, stage))
+        return found
+
+    def _committed(self, name: str, stage: Stage) -> list[int]:
+        out = next((out for out in stage.outs if out.md5), None)
+        return [block.number for block in self._select(1, out.md5) if block.stage == name] if out else []
+
+    def made(self, md5: str) -> list[Block]:
+        """The blocks that have an out with this MD5."""
+        return self._asked(1, md5)
+
+    def used(self, md5: str) -> list[Block]:
+        """The blocks that have a dep with this MD5."""
+        return self._asked(0, md5)
+
+    def _asked(self, made: int, md5: str) -> list[Block]:
+        found = self._select(made, md5)
+        for position, (name, stage) in enumerate(self.fresh):
+            side = stage.outs if made else stage.deps
+            found += [Block(-1 - position, name, artifact) for artifact in side if artifact.md5 == md5]
+        return found
+
+    def _select(self, made: int, md5: str) -> list[Block]:
+        return self._rows("a.made = ? AND a.md5 = ?", (made, md5))
+
+    def _rows(self, where: str, values: tuple[object, ...]) -> list[Block]:
+        if self.index is None:
+            return []
+        query = f"SELECT {COLUMNS} FROM artifacts a JOIN stages s ON s.id = a.stage WHERE {where}"  # noqa: S608
+        return [Block(row[0], row[1], Artifact(*row[2:])) for row in self.index.database.execute(query, values)]
+
+    @cached_property
+    def folders_read(self) -> list[Block]:
+        """Every dep that is a folder."""
+        return self._everywhere(0, folders=True)
+
+    @cached_property
+    def folders_made(self) -> list[Block]:
+        """Every out that is a folder."""
+        return self._everywhere(1, folders=True)
+
+    def at(self, path: str) -> list[Block]:
+        """Every out that ever lay at a path."""
+        return self._rows("a.made = 1 AND a.path = ?", (path,))
+
+    def naming(self, text: str) -> list[tuple[int, str]]:
+        """(number, stage) of every block whose params hold a text."""
+        if self.index is None:
+            return []
+        rows = self.index.database.execute("SELECT id, name FROM stages WHERE instr(params, ?)", (text,))
+        return [(number, name) for number, name in rows]
+
+    def commits(self) -> list[str]:
+        """Every commit, parents before children."""
+        return [commit.id for commit, _lock in self._commits]
+
+    def below(self, path: str) -> list[Block]:
+        """Every dep below a path."""
+        found = self._rows("a.made = 0 AND a.path > ? AND a.path < ?", (f"{path}/", f"{path}0"))  # 0 follows /
+        fresh = [
+            Block(-1 - position, name, dep)
+            for position, (name, stage) in enumerate(self.fresh)
+            for dep in stage.deps
+            if dep.path.startswith(f"{path}/")
+        ]
+        return found + fresh
+
+    def paths(self) -> set[str]:
+        """Every path that was ever made or read."""
+        if self.index is None:
+            return set()
+        return {path for (path,) in self.index.database.execute("SELECT DISTINCT path FROM artifacts")}
+
+    def _everywhere(self, made: int, *, folders: bool) -> list[Block]:
+        found = self._rows("a.made = ? AND a.md5 LIKE '%.dir'", (made,)) if folders else []
+        for position, (name, stage) in enumerate(self.fresh):
+            side = stage.outs if made else stage.deps
+            found += [Block(-1 - position, name, one) for one in side if one.md5.endswith(".dir")]
+        return found
+
+    def stage(self, number: int) -> Stage:
+        """A block, by its number."""
+        if number < 0:
+            return self.fresh[-1 - number][1]
+        if number not in self._blocks and self.index is not None:
+            database = self.index.database
+            cmd, params = database.execute("SELECT cmd, params FROM stages WHERE id = ?", (number,)).fetchone()
+            query = "SELECT made, path, md5, size, nfiles FROM artifacts WHERE stage = ? ORDER BY rowid"
+            rows = database.execute(query, (number,)).fetchall()
+            deps, outs = (tuple(Artifact(*row[1:]) for row in rows if row[0] == made) for made in (0, 1))
+            self._blocks[number] = Stage(cmd, deps, outs, params)
+        return self._blocks[number]
+
+    @cached_property
+    def locks(self) -> dict[int, frozenset[int]]:
+        """Block → the dvc.locks (documents) that it stands in."""
+        found = defaultdict(set)
+        if self.index is not None:
+            query = "SELECT id, content FROM documents WHERE path = ?"
+            for document, content in self.index.database.execute(query, (documents.LOCK,)):
+                for number in json.loads(content).values():
+                    found[number].add(document)
+        for position in range(len(self.fresh)):
+            found[-1 - position].add(UNCOMMITTED)
+        return {number: frozenset(some) for number, some in found.items()}
+
+    def revision(self, document: int) -> Revision | None:
+        """The oldest revision that has a dvc.lock."""
+        if document == UNCOMMITTED:
+            return self.current
+        if self.index is None:
+            return None
+        row = self.index.database.execute(
+            "SELECT id FROM commits WHERE lock = ? ORDER BY number LIMIT 1", (document,)
+        ).fetchone()
+        return self.of_commit(row[0]) if row else None
+
+    def of_commit(self, commit: str) -> Revision:
+        """The revision that is a commit, read once."""
+        if commit not in self._revisions:
+            self._revisions[commit] = revision.of_commit(self.repo, self.repo[commit])  # type: ignore[arg-type]
+        return self._revisions[commit]
+
+    def revisions(self, blocks: Iterable[int]) -> list[Revision]:
+        """The revisions, oldest first and one a dvc.lock, that have one of the blocks."""
+        found = sorted({document for number in blocks for document in self.locks.get(number, ())})
+        return [one for document in found if (one := self.revision(document)) is not None]
+
+    @cached_property
+    def _commits(self) -> list[tuple[Commit, int | None]]:
+        """Every commit with the number of its dvc.lock, parents first."""
+        return [(entry.commit, entry.lock) for entry in self.index.entries()] if self.index is not None else []
+
+    @cached_property
+    def _containing(self) -> dict[str, int]:
+        """Commit → bits of the heads (in their order) that contain it."""
+        bits: dict[str, int] = defaultdict(int)
+        for position, commit in enumerate(self.index.heads.values() if self.index is not None else ()):
+            bits[commit] |= 1 << position
+        for child, _lock in reversed(self._commits):
+            for parent in child.parents:
+                bits[parent] |= bits[child.id]
+        return bits
+
+    @cached_property
+    def _with_lock(self) -> dict[int, list[Commit]]:
+        """dvc.lock → the commits that have it, parents first."""
+        found = defaultdict(list)
+        for commit, lock in self._commits:
+            if lock is not None:
+                found[lock].append(commit)
+        return found
+
+    @cached_property
+    def _order(self) -> dict[str, int]:
+        return {commit.id: position for position, (commit, _lock) in enumerate(self._commits)}
+
+    def held(self, blocks: Iterable[int]) -> Held:
+        """The commits whose dvc.lock has one of the blocks, and who contains them."""
+        found = {document for number in blocks for document in self.locks.get(number, ())}
+        commits = [commit for document in found for commit in self._with_lock.get(document, ())]
+        commits.sort(key=lambda commit: self._order[commit.id])
+        bits = 0
+        for one in commits:
+            bits |= self._containing[one.id]
+        names = [name for position, name in enumerate(self.index.heads if self.index else ()) if bits >> position & 1]
+        others = [name for name in names if name != "HEAD"]
+        return Held(commits, others or names, UNCOMMITTED in found)
+
+
+def open_past(repo: pygit2.Repository) -> Past:
+    """The past of a repository, its work tree's dvc.lock included where that can be read."""
+    current = revision.of(repo, WORK_TREE) if repo.workdir else None
+    return Past(repo, current if current is not None and current.problem is None else None)

@@ -1,0 +1,191 @@
+"""What one commit, or the work tree, holds for a trace: its dvc.lock, and the files that git tracks.
+
+data/predictions  08006b86….dir   the folder that `evaluate` read
+├── base.parquet  c1881cf3…       what `predict@base` made      MD5 of DVC's listing of these
+└── sft.parquet   6575450d…       what `predict@sft` made       is the folder's: so it was these, and no others
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from clew.errors import HistoryError
+from clew.history import documents, lockfile, repository
+from clew.history.lockfile import Artifact, Stage
+from clew.history.repository import WORK_TREE, Commit, Tree
+from clew.history.store import DIR, Member
+
+if TYPE_CHECKING:
+    import pygit2
+
+CODE = (".py", ".pyi", ".sh", ".lock", ".toml", ".cfg", ".ini", ".txt", ".ipynb", ".r", ".jl", ".yaml", ".yml")
+"""How files end that say what to do, rather than what with."""
+
+
+class Made(NamedTuple):
+    """An out, and the stage of a revision's dvc.lock that made it."""
+
+    revision: Revision
+    stage: str
+    out: Artifact
+
+
+class Files(Protocol):
+    """The files that git tracks at a revision."""
+
+    def below(self, path: str) -> list[str]:
+        """The path itself where it is a file, or every file below it; empty where there is none."""
+
+    def content(self, path: str) -> bytes | None:
+        """A file's bytes; None where there are none (a submodule, a deleted file)."""
+
+
+class InGit:
+    """The files of a commit."""
+
+    def __init__(self, repo: pygit2.Repository, commit: pygit2.Commit) -> None:
+        self.repo, self.tree = repo, Tree(repo, commit.tree)
+
+    def below(self, path: str) -> list[str]:
+        """See `Files`."""
+        return list(self.tree.files(path)) if path else []
+
+    def content(self, path: str) -> bytes | None:
+        """See `Files`."""
+        blob = self.tree.blob(path)
+        try:
+            return bytes(self.repo[blob].data) if blob else None  # type: ignore[attr-defined]
+        except (KeyError, AttributeError):
+            return None
+
+
+class OnDisk:
+    """The files of the work tree that git's index names, as they lie there."""
+
+    def __init__(self, repo: pygit2.Repository) -> None:
+        self.root = Path(repo.workdir)
+        self.names = [entry.path for entry in repo.index]
+
+    def below(self, path: str) -> list[str]:
+        """See `Files`."""
+        return [name for name in self.names if name == path or name.startswith(f"{path}/")] if path else []
+
+    def content(self, path: str) -> bytes | None:
+        """See `Files`."""
+        try:
+            return (self.root / path).read_bytes()
+        except OSError:
+            return None
+
+
+class Revision:
+    """One revision. name: as people call it. commit: None for the work tree. problem: why its dvc.lock is unread."""
+
+    def __init__(self, name: str, commit: Commit | None, files: Files, lock: bytes | None) -> None:
+        self.name, self.commit, self.files = name, commit, files
+        self.stages: Mapping[str, Stage] = {}
+        self.problem: str | None = None
+        if lock is None:
+            self.problem = "there is no dvc.lock: nothing had been run, or it is older than the experiment"
+            return
+        try:
+            self.stages = lockfile.read(lock.decode("utf-8", errors="replace"))
+        except lockfile.LockError as error:
+            self.problem = f"its dvc.lock cannot be read: {error}"
+        self.made = [Made(self, name, out) for name, stage in self.stages.items() for out in stage.outs]
+
+    made: list[Made] = []  # noqa: RUF012 - of a revision without a lock; never added to
+
+    def checked(self) -> Revision:
+        """Itself; raises HistoryError where its dvc.lock cannot be read."""
+        if self.problem:
+            merge = "conflict markers" in self.problem
+            raise HistoryError(
+                self.problem,
+                where=self.name,
+                fix="End the merge: take one side's dvc.lock, run `dvc repro`, commit; or name another revision."
+                if merge
+                else "Name another revision with --rev, or run `dvc repro` and commit.",
+            )
+        return self
+
+    def digest(self, path: str) -> str | None:
+        """The MD5 that DVC has for a file or folder that git tracks; None where it tracks none."""
+        names = [name for name in self.files.below(path) if "__pycache__" not in name]
+        if names == [path]:
+            content = self.files.content(path)
+            return None if content is None else md5_of(content)
+        members = [
+            Member(name[len(path) + 1 :], md5_of(content))
+            for name in names
+            if (content := self.files.content(name)) is not None
+        ]
+        return listing_md5(members) if members else None
+
+    def declared(self, stage: str) -> bool:
+        """Whether dvc.yaml still has the stage (of `predict@base`: whether params.yaml still lists the item)."""
+        text = _text(self.files, documents.PIPELINE)
+        name, _, item = stage.partition("@")
+        block = re.search(rf"^  {re.escape(name)}:\s*\n((?:    .*\n|\s*\n)*)", text + "\n", re.MULTILINE)
+        if block is None:
+            return not re.search(r"^stages:\s*$", text, re.MULTILINE)  # not in block style: take its word
+        over = re.search(r"^    foreach: *['\"]?\$\{ *([\w.]+) *\}", block[1], re.MULTILINE)
+        if over is None or not item:
+            return True
+        try:
+            values = documents.params(_text(self.files, documents.PARAMS))
+        except documents.Unreadable:
+            return True
+        items = values.get(over[1])
+        return str(item) in map(str, items) if isinstance(items, list) else True
+
+
+def of_commit(repo: pygit2.Repository, commit: pygit2.Commit, name: str | None = None) -> Revision:
+    """The revision that is a commit."""
+    files = InGit(repo, commit)
+    return Revision(name or str(commit.id)[:10], repository.described(commit), files, files.content(documents.LOCK))
+
+
+def of(repo: pygit2.Repository, rev: str | None) -> Revision:
+    """The revision that is asked for; of None the work tree where it has a dvc.lock, else HEAD. Raises HistoryError."""
+    if rev not in (None, WORK_TREE):
+        return of_commit(repo, repository.resolve(repo, str(rev)), rev)
+    lock = Path(repo.workdir) / documents.LOCK if repo.workdir else None
+    if lock is not None and lock.is_file():
+        return Revision(WORK_TREE, None, OnDisk(repo), lock.read_bytes())
+    if rev == WORK_TREE and repo.workdir:
+        return Revision(WORK_TREE, None, OnDisk(repo), None)
+    return of_commit(repo, repository.resolve(repo, "HEAD"), "HEAD")
+
+
+def _text(files: Files, path: str) -> str:
+    return (files.content(path) or b"").decode("utf-8", errors="replace")
+
+
+def md5_of(content: bytes) -> str:
+    """DVC's digest of a file's bytes."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def listing_md5(members: Iterable[Member]) -> str:
+    """DVC's digest of a folder: the MD5 of its listing, with `.dir` at its end.
+
+    >>> listing_md5([Member("a.txt", "d41d8cd98f00b204e9800998ecf8427e")])
+    'c8b707c7db8de5344f16fc09ca113ab4.dir'
+    """
+    listed = sorted(({"md5": md5, "relpath": path} for path, md5 in members), key=lambda entry: entry["relpath"])
+    return md5_of(json.dumps(listed, sort_keys=True).encode()) + DIR
+
+
+def is_code(path: str, files: Files) -> bool:
+    """Whether a dep that no stage makes is code (or a lock file) rather than data."""
+    lowered = path.lower()
+    if lowered.endswith(CODE):
+        return True
+    names = files.below(path)
+    return names != [path] and any(name.lower().endswith(CODE) for name in names)
