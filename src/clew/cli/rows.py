@@ -1,10 +1,24 @@
-"""clew rows: keys for row ids."""
+"""clew rows: keys for row ids, a row's biography, a model's rows."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-app = typer.Typer(help="Row identities.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from clew.lineage.archive import Archive
+    from clew.lineage.biography import Biography
+    from clew.lineage.row_names import Named
+
+app = typer.Typer(help="Row identities, a row's biography, a model's rows.", no_args_is_help=True)
+
+SHOWN = 20
+"""Stories of a row that are printed, without --all."""
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Revs = Annotated[list[str] | None, typer.Option("--rev", help="Look in this revision only; may be given again.")]
 
 
 @app.command()
@@ -20,3 +34,125 @@ def key() -> None:
 
     made = keys.make()
     typer.echo(f"wrote {made}\nset prepare.row_key: {made.name} in params.yaml")
+
+
+@app.command()
+def trace(
+    row_id: Annotated[str | None, typer.Argument(help="A row id, or at least its first 8 digits.")] = None,
+    text: Annotated[str | None, typer.Option(help="The row's text, as it stands in the source.")] = None,
+    file: Annotated[Path | None, typer.Option(help='JSONL, one {"row_id": …} or {"text": …} a line.')] = None,
+    rev: Revs = None,
+    as_json: Json = False,
+    scores: Annotated[bool, typer.Option(help="Read scores of large files, too.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Print every story, not only the newest.")] = False,
+) -> None:
+    """Tell a row's biography: its origin, what each stage decided and why, which models it trained, in every commit.
+
+    Commits that follow one another and tell the same are one line. Nothing is written but `.clew/rows.sqlite`.
+
+    Example: clew rows trace 5c603797
+    """
+    from clew.errors import HistoryError
+    from clew.history import repository
+    from clew.lineage import archive, biography, row_names
+
+    if sum(one is not None for one in (row_id, text, file)) != 1:
+        raise HistoryError(
+            "name rows in one way", where="clew rows trace", fix="Give a row id, or --text, or --file rows.jsonl."
+        )
+
+    def question(rows: Archive) -> tuple[list[Named], list[Biography], list[str]]:
+        if file is not None:
+            named = row_names.by_file(rows, file)
+        else:
+            named = [row_names.by_text(rows, text) if text is not None else row_names.by_id(rows, row_id or "")]
+        wanted = list(dict.fromkeys(one for name in named for one in name.row_ids))
+        return named, biography.trace(rows, wanted, None if every else SHOWN), list(dict.fromkeys(rows.missing))
+
+    repo = repository.open_repository(Path())
+    told = archive.ask(repo, rev or [], question, scores=scores, tell=lambda line: typer.echo(line, err=True))
+    _print_biographies(*told, shallow=repo.is_shallow, as_json=as_json, shown=None if every else SHOWN)
+
+
+def _print_biographies(
+    named: list[Named],
+    found: list[Biography],
+    missing: list[str],
+    *,
+    shallow: bool,
+    as_json: bool,
+    shown: int | None,
+) -> None:
+    from dataclasses import asdict
+
+    from clew.cli import row_lines
+
+    unknown = [name.name for name in named if not name.row_ids]
+    if as_json:
+        tree = {
+            "rows": [_plain(asdict(row)) for row in found],
+            "unknown": unknown,
+            "missing": missing,
+            "shallow": shallow,
+            "note": row_lines.NOTE,
+        }
+        typer.echo(json.dumps(tree, indent=2, ensure_ascii=False))
+        return
+    for row in found:
+        typer.echo("\n".join(row_lines.biography(row, shown)) + "\n")
+    if len(named) > 1 or unknown:
+        typer.echo(f"{len(named) - len(unknown):,} of {len(named):,} were found, as {len(found):,} rows")
+    for name in unknown:
+        typer.echo(f"! not found: {name}")
+    if missing:
+        typer.echo(f"! not in the cache, so nothing is said of it (`dvc fetch --all-commits`): {_few(missing)}")
+    if shallow:
+        typer.echo("! this clone is shallow: older commits were not searched (`git fetch --unshallow`)")
+    typer.echo(row_lines.NOTE)
+
+
+def _plain(value: Any) -> Any:
+    """Named tuples as objects."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _few(names: list[str]) -> str:
+    return "; ".join(names[:3]) + (f"; and {len(names) - 3:,} more" if len(names) > 3 else "")
+
+
+@app.command()
+def of(
+    model: Annotated[str, typer.Argument(help="A model's folder or its name, such as sft.")],
+    rev: Annotated[str | None, typer.Option(help="The revision; without it the work tree.")] = None,
+    side: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
+    count: Annotated[bool, typer.Option("--count", help="Only how many, by source and task.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a row.")] = False,
+) -> None:
+    """List the rows that a model was made from: row id, source, file, record, task, one a line.
+
+    Example: clew rows of sft --count
+    """
+    from clew.cli import row_lines
+    from clew.errors import HistoryError
+    from clew.history import repository
+    from clew.lineage import model_rows
+
+    if side not in ("train", "valid", "test"):
+        raise HistoryError("no such side", where=f"--side {side}", fix="The sides are train, valid and test.")
+    found = model_rows.located(repository.open_repository(Path()), model, rev, side)
+    for path in found:
+        if count:
+            for source, task, n in model_rows.counts(path):
+                line = {"source": source, "task": task, "rows": n}
+                typer.echo(json.dumps(line, ensure_ascii=False) if as_json else f"{n:>9,}  {source}/{task}")
+            continue
+        for batch in model_rows.batches(path):
+            told = [
+                json.dumps(row, ensure_ascii=False) if as_json else "\t".join(map(str, row.values())) for row in batch
+            ]
+            typer.echo("\n".join(told))
+    typer.echo(row_lines.NOTE, err=True)

@@ -288,6 +288,17 @@ class Index:
         """The files that documents were, by their numbers."""
         return dict(self._select("documents", "id, path", numbers))
 
+    def maker(self, path: str, md5: str) -> lockfile.Stage | None:
+        """A stage's block, without its params, that made `path` with this md5 in some commit; None for nobody."""
+        query = "SELECT stage FROM artifacts WHERE made = 1 AND md5 = ? AND path = ? LIMIT 1"
+        row = self.database.execute(query, (md5, path)).fetchone()
+        if row is None:
+            return None
+        query = "SELECT made, path, md5, size, nfiles FROM artifacts WHERE stage = ? ORDER BY rowid"
+        found = self.database.execute(query, row).fetchall()
+        deps, outs = (tuple(lockfile.Artifact(*one[1:]) for one in found if one[0] == made) for made in (0, 1))
+        return lockfile.Stage("", deps, outs, "")
+
     def _select(self, table: str, columns: str, numbers: Sequence[int]) -> Iterator[tuple[Any, ...]]:
         wanted = sorted(set(numbers))
         for start in range(0, len(wanted), 500):

@@ -6,6 +6,7 @@ details(path, {"5f0c…"}, ("rule", "score"))  →  {"5f0c…": [{"rule": "lengt
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,21 +113,23 @@ def is_large(path: Path) -> bool:
     return bool(pq.read_metadata(path).num_rows > LARGE)
 
 
-def with_text(path: Path, text: str) -> list[str]:
-    """The ids of the rows whose text is `text`, both normalised as duplicates are judged (clew.rows.normalise)."""
-    import re
-
+def with_texts(path: Path, texts: Sequence[str]) -> list[list[str]]:
+    """For each text the ids of the rows that have it, all normalised as duplicates are judged (rows.normalise)."""
     import pyarrow.compute as pc
 
     from clew.rows import normalise
 
-    wanted = normalise(text)
-    plain = max(re.findall("[a-z0-9]+", wanted), key=len, default="")
+    wanted = [normalise(text) for text in texts]
     table = _read(path, ("row_id", "text"))
     if "text" not in table.column_names:
-        return []
+        return [[] for _ in texts]
+    plain = max(re.findall("[a-z0-9]+", wanted[0]), key=len, default="") if len(wanted) == 1 else ""
     if plain:  # most rows are ruled out without Python
         near = pc.match_substring(pc.utf8_lower(pc.utf8_normalize(table["text"], form="NFKC")), plain)
         table = table.filter(pc.fill_null(near, False))
-    rows = zip(table["row_id"].to_pylist(), table["text"].to_pylist(), strict=True)
-    return [row_id for row_id, found in rows if found is not None and normalise(found) == wanted]
+    found: dict[str, list[str]] = {text: [] for text in wanted}
+    for row_id, text in zip(table["row_id"].to_pylist(), table["text"].to_pylist(), strict=True):
+        ids = found.get(normalise(text or ""))
+        if ids is not None:
+            ids.append(row_id)
+    return [found[text] if text else [] for text in wanted]

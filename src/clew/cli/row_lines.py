@@ -1,0 +1,100 @@
+"""A row's biography in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clew.lineage.biography import Biography, Chapter, Decision
+
+NOTE = (
+    "Rows are found by their exact content: a paraphrase is another row, a row that is absent is not a person who is"
+    " absent, and what the base model was trained on is unknown."
+)
+SHORT = 200
+"""Characters of a text that is shown."""
+
+
+def biography(row: Biography, shown: int | None) -> Iterator[str]:
+    """The lines of one row; of its chapters the last `shown` (None: all), newest first."""
+    place = f"{row.source}/{row.file} record {row.record}" if row.source else "its ledger is not in the cache"
+    kind = "".join(f", {name} {value}" for name, value in (("task", row.task), ("label", row.label)) if value)
+    yield f"row {row.row_id}"
+    yield f"  from {place}{kind}"
+    if row.text:
+        line = " ".join(row.text[: 8 * SHORT].split())
+        yield f"  “{line if len(line) <= SHORT else line[:SHORT] + '…'}”"
+    for word, ids in (("made from", row.parents), ("children", row.children)):
+        if ids:
+            yield f"  {word}: {', '.join(one[:12] for one in ids[:8])}{f' and {len(ids) - 8} more' * (len(ids) > 8)}"
+    chapters = row.chapters[-shown:] if shown else row.chapters
+    for chapter in reversed(chapters):
+        yield ""
+        yield from _chapter(chapter)
+    hidden = len(row.chapters) - len(chapters)
+    if hidden:
+        yield f"\n  … and {hidden:,} earlier stories: --all"
+    if row.absent:
+        yield f"\n  not in the rows of {_many(row.absent, 'other commit')}"
+
+
+def _chapter(chapter: Chapter) -> Iterator[str]:
+    yield f"  {_span(chapter)}"
+    before = {(one.stage, one.decision, one.rule): one for one in chapter.before}
+    for decision in chapter.decisions:
+        yield f"    {decision.stage}: {_decision(decision, before.get(decision[:3]))}"
+    if chapter.side and not chapter.trained:
+        yield f"    side: {chapter.side}"
+    if chapter.trained:
+        weight = "" if chapter.weight is None else f", weight {chapter.weight:.6g}"
+        yield f"    trained on{weight}: {', '.join(chapter.models) or 'no model was made from it'}"
+        yield f"    fed: {_fed(chapter.fed) if chapter.fed or not chapter.read else 'not recorded'}"
+    if not chapter.read:
+        yield "    scores and weight not read (large files, or an old story): --scores --all"
+    if chapter.unknown:
+        yield f"    not in the cache, so nothing is said of: {', '.join(chapter.unknown)} (`dvc pull`)"
+
+
+def _span(chapter: Chapter) -> str:
+    if chapter.last is None or chapter.first is None:
+        return "work tree (not committed)"
+    first, last = chapter.first.id[:7], chapter.last.id[:7]
+    ids = first if chapter.commits == 1 else f"{first}…{last}"
+    where = f"now on {_few(chapter.heads)}" if chapter.heads else f"earlier, in {_few(chapter.within)}"
+    title = f"  “{chapter.last.title[:50]}”" if chapter.commits == 1 else ""
+    return f"{ids}  {_many(chapter.commits, 'commit')}, {where}{title}"
+
+
+def _decision(now: Decision, before: Decision | None) -> str:
+    rule = f" by {now.rule}" if now.rule else ""
+    facts = []
+    if now.score is not None:
+        was = f"{before.score:.6g} → " if before and before.score not in (None, now.score) else ""
+        facts.append(f"score {was}{now.score:.6g}")
+    if now.threshold is not None:
+        facts.append(f"threshold {now.threshold:.6g}")
+    if now.detail:
+        facts.append(now.detail)
+    told = f" ({', '.join(facts)})" if facts else ""
+    return f"{now.decision}{rule}{told}"
+
+
+def _fed(fed: Mapping[str, Mapping[str, Any] | None]) -> str:
+    if not fed:
+        return "not read"
+    return "; ".join(f"{stage} {_facts(facts)}" for stage, facts in fed.items())
+
+
+def _facts(facts: Mapping[str, Any] | None) -> str:
+    if facts is None:
+        return "not read"
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items()) if facts else "never"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def _many(n: int, word: str) -> str:
+    return f"{n:,} {word}{'' if n == 1 else 's'}"

@@ -1,0 +1,130 @@
+"""The rows of all history, ready to be asked: commits, DVC's cache, and the row sets brought up to date with both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from clew.errors import DataError
+from clew.history import index as history_index
+from clew.history import lockfile, repository, snapshot
+from clew.history.documents import LOCK
+from clew.history.index import Index
+from clew.history.store import DIR, Store, open_store
+from clew.lineage import data_chain, row_files, row_history, rowsets
+from clew.lineage.data_chain import LEDGER, SPLITS, TRAIN, Chain
+from clew.lineage.row_history import At
+from clew.lineage.rowsets import RowSets
+
+if TYPE_CHECKING:
+    import pygit2
+
+T = TypeVar("T")
+MANY = 20
+"""Files to be read before anything is said about it."""
+
+
+@dataclass
+class Archive:
+    """All that a question needs. missing: plain words for what the cache lacks; filled as files are looked for."""
+
+    index: Index
+    store: Store
+    sets: RowSets
+    history: Sequence[At]
+    scores: bool = False
+    tell: Callable[[str], None] = lambda _line: None
+    missing: list[str] = field(default_factory=list)
+    sides: dict[str, dict[str, str]] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
+
+    def open(self) -> None:
+        """Bring the row sets up to date with every file of the history that the cache has."""
+        self._read_folders({at.chain.splits for at in self.history if at.chain.splits})
+        wanted = {md5: path for at in self.history for path, md5 in files(at.chain, self.sides)}
+        new = self.sets.unknown(wanted)
+        if len(new) > MANY:
+            self.tell(f"reading the rows of {len(new):,} files, once …")
+        for md5 in new:
+            path = self.store.find(md5)
+            try:
+                if path is not None:
+                    row_files.add(self.sets, md5, path)
+                    continue
+                self.missing.append(f"{wanted[md5]} ({md5})")
+            except DataError as error:
+                self.missing.append(f"{wanted[md5]}: {error.what} ({error.where})")
+            self.absent.add(md5)
+
+    def _read_folders(self, md5s: Iterable[str]) -> None:
+        keys = {f"folder {md5}": md5 for md5 in sorted(md5s)}
+        self.sides = {keys[key]: value for key, value in self.sets.noted(list(keys)).items()}
+        new: dict[str, dict[str, str]] = {}
+        for md5 in keys.values():
+            if md5 in self.sides or not md5.endswith(DIR):
+                continue
+            members = self.store.members(md5)
+            if members is None:
+                self.missing.append(f"{SPLITS}/ ({md5})")
+                self.absent.add(md5)
+            else:
+                new[md5] = {one.path.removesuffix(".parquet"): one.md5 for one in members}
+        self.sets.note({f"folder {md5}": sides for md5, sides in new.items()})
+        self.sides |= new
+
+
+def files(chain: Chain, sides: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
+    """(path, md5) of the files whose rows are kept as sets."""
+    found = [(f"{LEDGER}{stage}.parquet", md5) for stage, md5 in chain.ledgers]
+    found += [(f"{SPLITS}/{side}.parquet", md5) for side, md5 in sides.get(chain.splits or "", {}).items()]
+    found += [(f"data/fed/{stage}.parquet", md5) for stage, md5 in chain.fed]
+    return found + ([(TRAIN, chain.train)] if chain.train else [])
+
+
+def ask(
+    repo: pygit2.Repository,
+    revs: Sequence[str],
+    question: Callable[[Archive], T],
+    *,
+    scores: bool = False,
+    tell: Callable[[str], None] = lambda _line: None,
+) -> T:
+    """What `question` makes of the rows of some revisions, or (for none) of every commit and the work tree.
+
+    scores: read large files, too, for scores and weights. tell: is given a line before something long.
+    Raises HistoryError for a revision that there is not, and where there is no history.
+    """
+    index = history_index.open_index(repo)
+    named = [snapshot.take(repo, rev) for rev in revs]
+
+    def asked(sets: RowSets) -> T:
+        if revs:
+            history = [At(one.commit, data_chain.chain(one.stages)) for one in named]
+        else:
+            history = row_history.commits(index, sets, None)
+            history += _uncommitted(repo, history, index.heads.get("HEAD"))
+        if not history:
+            repository.resolve(repo, "HEAD")
+        archive = Archive(index, open_store(Path(repo.workdir) if repo.workdir else None), sets, history, scores, tell)
+        archive.open()
+        return question(archive)
+
+    try:
+        return rowsets.ask(repo, asked)
+    finally:
+        index.close()
+
+
+def _uncommitted(repo: pygit2.Repository, history: Sequence[At], head: str | None) -> list[At]:
+    """The work tree, where its dvc.lock is not that of HEAD."""
+    path = Path(repo.workdir) / LOCK if repo.workdir else None
+    if path is None or not path.is_file():
+        return []
+    try:
+        chain = data_chain.chain(lockfile.read(path.read_text(encoding="utf-8", errors="replace")))
+    except lockfile.LockError:
+        return []
+    committed = next((at.chain for at in reversed(history) if at.commit is not None and at.commit.id == head), None)
+    return [] if chain in (committed, Chain()) else [At(None, chain)]
