@@ -38,6 +38,7 @@ def convert(
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
+    _check_files(files, where)
     gguf = _gguf(files, where)
     config = _mapped(lambda: _load_config(files, gguf), "the config", files, where)
     tokenizer = _mapped(lambda: _load_tokenizer(files, gguf, config.vocab_size), "the tokenizer", files, where)
@@ -50,11 +51,26 @@ def convert(
     else:
         model = _mapped(lambda: _load_model(files, gguf, config, getattr(torch, dtype)), "the weights", files, where)
     _check_fit(tokenizer, model, where)
-    _settle_tokens(model, tokenizer, files)
+    _mapped(lambda: _settle_tokens(model, tokenizer, files), "the generation config", files, where)
     model.save_pretrained(into)
     tokenizer.save_pretrained(into)
     _clean(into)
     return {"parameters": model.num_parameters(), "tokens": len(tokenizer)}
+
+
+def _check_files(files: Path, where: str) -> None:
+    """Refuse what would have transformers read weights other than those that `files` holds."""
+    fix = "Take a source that holds the whole model: config.json, tokenizer and *.safetensors, or one GGUF file."
+    if (files / "adapter_config.json").exists():
+        raise ModelError("the source is an adapter, which names a base model elsewhere", where=where, fix=fix)
+    for index in files.glob("*.safetensors.index.json"):
+        try:
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise ModelError(f"{index.name} is no index of weights", where=where, fix=fix) from None
+        here = {path.name for path in files.glob("*.safetensors")}
+        if missing := sorted(str(shard) for shard in shards if shard not in here):
+            raise ModelError(f"{index.name} names weights that the source lacks: {missing[0]!r}", where=where, fix=fix)
 
 
 def _gguf(files: Path, where: str) -> str | None:
@@ -160,7 +176,7 @@ def _check_tokenizer(tokenizer: Any, where: str) -> None:
         raise ModelError("the tokenizer has no end-of-sequence token", where=where, fix=fix)
     try:
         tokenizer.apply_chat_template([{"role": "user", "content": "x"}], add_generation_prompt=True)
-    except TemplateError as error:
+    except (TemplateError, AttributeError, TypeError, ValueError, LookupError) as error:
         raise ModelError(f"the chat template fails ({error})", where=where, fix=fix) from None
     if tokenizer.pad_token_id is None:  # padding is masked, so any token will do
         tokenizer.pad_token = tokenizer.eos_token

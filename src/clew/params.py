@@ -9,16 +9,14 @@ are no defaults: DVC cannot see a value that lives in Python, so a model would c
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from clew import params_checks, sources
+from clew import params_checks, params_file, sources
 from clew.errors import ParamsError, SourceError
 
 FILE = Path("params.yaml")
@@ -113,12 +111,21 @@ class Mapping(Section):
     """attribute: {value: pattern}: a row has the value whose pattern alone is found in its text, else none."""
 
 
+def _answer(word: str) -> str:
+    if word == params_checks.CORRECT:
+        raise ValueError("audits say `correct` for a right answer; take another word")
+    return word
+
+
+Answer = Annotated[str, AfterValidator(_answer)]
+
+
 class LabelMapping(Mapping):
     """Classification: the answer is one of a few fixed words."""
 
     kind: Literal["label"]
     label: Template
-    values: dict[str, str]
+    values: dict[str, Answer]
     """What the label column holds: the word to answer."""
     rejected: bool
     """Whether to add another label as the rejected answer (for preference training on label pairs)."""
@@ -391,18 +398,20 @@ def load(file: Path = FILE) -> Params:
 
     Each line says file, line, path, what is wrong with which value, and the nearest valid name.
     """
-    tree = _parse(file)
+    tree = params_file.parse(file)
+    plain = params_file.plain(tree, file)
     try:
-        params = Params.model_validate_json(json.dumps(_plain(tree), default=str))
+        params = Params.model_validate_json(json.dumps(plain))
     except ValidationError as error:
-        problems = [_problem(file, tree, item) for item in error.errors()]
+        problems = [params_file.problem(file, tree, item, Params) for item in error.errors()]
+        wrong = {item["loc"][0] for item in error.errors() if item["loc"]}
+        found = params_checks.problems(_sections(plain, wrong))
     else:
-        problems = [
-            (line := _line(tree, path), f"{file}:{line}: {'.'.join(map(str, path))}: {text}")
-            for path, text in params_checks.problems(params)
-        ]
-        if not problems:
-            return params
+        problems = []
+        found = params_checks.problems(params)
+    problems += [params_file.told(file, tree, path, text) for path, text in found]
+    if not problems:
+        return params
     lines = sorted(problems)
     raise ParamsError(
         "\n".join(text for _, text in lines),
@@ -411,114 +420,14 @@ def load(file: Path = FILE) -> Params:
     )
 
 
-def _parse(file: Path) -> Any:
-    """The YAML tree with line numbers. The round-trip loader builds no Python objects: tags stay inert."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
-    try:
-        tree = YAML(typ="rt").load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ParamsError(
-            "the file does not exist",
-            where=str(file),
-            fix="Run clew in the root of an experiment's repository.",
-        ) from None
-    except UnicodeDecodeError:
-        raise ParamsError("not UTF-8 text", where=str(file), fix="Save it as UTF-8.") from None
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problem = str(error.problem).splitlines()[0]
-        raise ParamsError(f"not valid YAML: {problem}", where=f"{file}:{line}", fix="Mend that line.") from None
-    except YAMLError as error:  # a character that YAML does not have, such as NUL
-        problem = " ".join(str(error).split())[:120]
-        raise ParamsError(f"not valid YAML: {problem}", where=str(file), fix="Take it out.") from None
-    if not isinstance(tree, dict):
-        raise ParamsError("not a mapping of sections", where=str(file), fix="`clew params schema` prints the form.")
-    return tree
-
-
-def _plain(value: Any) -> Any:
-    """Ruamel's types as JSON's; anything that JSON does not have (dates, tagged values) as its text."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, bool):
-        return value
-    for kind in (int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return str(value)
-
-
-def _problem(file: Path, tree: Any, error: Any) -> tuple[int, str]:
-    """Turn one pydantic error into (line, "file:line: path: what is wrong. What to do")."""
-    path = _real_path(tree, error["loc"], missing=error["type"] == "missing")
-    line = _line(tree, path)
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(path[-1]), _names(path[:-1]), n=1, cutoff=0.5)
-        text = "unknown name" + (f". Did you mean `{near[0]}`?" if near else "")
-    elif error["type"] == "missing":
-        text = "missing"
-    else:
-        message = error["msg"].removeprefix("Value error, ")
-        value = error["input"]
-        shown = "" if isinstance(value, (dict, list)) else f", not {json.dumps(value, ensure_ascii=False)[:60]}"
-        text = message[:1].lower() + message[1:] + shown
-    return line, f"{file}:{line}: {'.'.join(map(str, path))}: {text}"
-
-
-def _real_path(tree: Any, loc: tuple[str | int, ...], *, missing: bool) -> tuple[str | int, ...]:
-    """The path without the tag that pydantic puts after a mapping whose `kind` decides its class."""
-    path: list[str | int] = []
-    node = tree
-    tagged = False
-    for index, part in enumerate(loc):
-        if isinstance(node, dict) and node.get("kind") == part and not tagged:
-            tagged = True
-            continue
-        if isinstance(node, dict) and part in [str(key) for key in node]:
-            path.append(part)
-            node = next(item for key, item in node.items() if str(key) == part)
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            path.append(part)
-            node = node[part]
-        elif missing and index == len(loc) - 1:
-            path.append(part)
-    return tuple(path)
-
-
-def _line(tree: Any, path: tuple[str | int, ...]) -> int:
-    """The line of the last part of `path` that stands in the file, counted from 1."""
-    line = 1
-    node: Any = tree
-    for part in path:
-        try:
-            marks = node.lc
-            position = marks.item(part) if isinstance(node, list) else marks.key(part)
-            line, node = position[0] + 1, node[part]
-        except (AttributeError, KeyError, IndexError, TypeError):
-            break
-    return int(line)
-
-
-def _names(loc: tuple[str | int, ...]) -> list[str]:
-    """The valid names at a place in the schema."""
-    models: list[type[BaseModel]] = [Params]
-    for part in loc:
-        fields = [model.model_fields[str(part)] for model in models if str(part) in model.model_fields]
-        if fields:
-            models = [found for field in fields for found in _models_in(field)]
-    return sorted({name for model in models for name in model.model_fields})
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, FieldInfo):
-        annotation = annotation.annotation
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [found for part in getattr(annotation, "__args__", ()) for found in _models_in(part)]
+def _sections(plain: dict[str, Any], wrong: set[int | str]) -> params_checks.Known:
+    """The sections that are right by themselves: what they say of each other is told, too."""
+    right = {}
+    for name, field in Params.model_fields.items():
+        if name in plain and name not in wrong:
+            kind: Any = field.annotation
+            right[name] = TypeAdapter(kind).validate_json(json.dumps(plain[name]))
+    return params_checks.Known(right)
 
 
 def schema() -> dict[str, Any]:

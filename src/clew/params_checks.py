@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from clew.params import Audit, Params
 
 Path = tuple[str | int, ...]
 Problem = tuple[Path, str]
+Check = Callable[["Params"], Iterable[Problem]]
+"""Each asks for the sections that it needs; one that is wrong by itself ends it."""
 CORRECT = "correct"
 
 
-def problems(p: Params) -> list[Problem]:
+class NotKnown(Exception):  # noqa: N818 - no error: what is wrong with that section is told already
+    """A check wants a section that is wrong by itself."""
+
+
+class Known:
+    """As much of the params as is right by itself, for checks that need no more."""
+
+    def __init__(self, sections: Mapping[str, Any]) -> None:
+        self._sections = sections
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._sections:
+            raise NotKnown(name)
+        return self._sections[name]
+
+
+def problems(p: Params | Known) -> list[Problem]:
     """(path in params.yaml, what is wrong) of every contradiction between sections."""
-    found = [*_names(p), *_twice(p), *_tasks(p)]
-    known = [problem for problem in found if "is not declared" in problem[1]]
-    if not known:  # the rest looks names up
-        found += [*_audits(p), *_align(p), *_label_noise(p)]
-    if not p.predict.variants:
-        found.append((("predict", "variants"), "is empty: nothing would be measured"))
-    if p.split.valid_share + p.split.test_share >= 1:
-        found.append((("split", "valid_share"), "valid_share and test_share leave nothing to train on"))
-    if p.clean.length.min_words > p.clean.length.max_words:
-        found.append((("clean", "length", "min_words"), "is more than max_words: no row would be left"))
+    found: list[Problem] = []
+    for check in CHECKS:
+        with suppress(NotKnown):
+            found += check(cast("Params", p))
     return found
 
 
@@ -38,36 +51,52 @@ def _unknown(path: Path, name: str, valid: Sequence[str]) -> Iterator[Problem]:
     yield path, f"`{name}` is not declared; {hint}"
 
 
-def _names(p: Params) -> Iterator[Problem]:
-    """Names of sources, tasks and variants that are declared elsewhere."""
-    tasks, sources = sorted(p.prepare.tasks), sorted(p.fetch_data.sources)
+def _sources(p: Params) -> Iterator[Problem]:
     for task, mapping in p.prepare.tasks.items():
-        yield from _unknown(("prepare", "tasks", task, "source"), mapping.source, sources)
+        yield from _unknown(("prepare", "tasks", task, "source"), mapping.source, sorted(p.fetch_data.sources))
+
+
+def _noise_tasks(p: Params) -> Iterator[Problem]:
     for index, task in enumerate(p.clean.label_noise.tasks):
-        yield from _unknown(("clean", "label_noise", "tasks", index), task, tasks)
+        path: Path = ("clean", "label_noise", "tasks", index)
+        yield from _unknown(path, task, sorted(p.prepare.tasks))
+        if task in p.prepare.tasks and p.prepare.tasks[task].kind != "label":
+            yield path, f"`{task}` has no labels to doubt: its kind is not `label`"
+
+
+def _limits(p: Params) -> Iterator[Problem]:
     for task in p.split.limits:
-        yield from _unknown(("split", "limits", task), task, tasks)
-    for index, task in enumerate(p.align.tasks):
-        yield from _unknown(("align", "tasks", index), task, tasks)
-    for section, audits in (("balance", p.balance.audits), ("fairness", p.fairness.audits)):
-        for index, audit in enumerate(audits):
-            yield from _unknown((section, "audits", index, "task"), audit.task, tasks)
+        yield from _unknown(("split", "limits", task), task, sorted(p.prepare.tasks))
+
+
+def _variants(p: Params) -> Iterator[Problem]:
     made = ["base", "sft", "aligned", *p.compress.methods]
     for index, variant in enumerate(p.predict.variants):
         yield from _unknown(("predict", "variants", index), variant, made)
+    if not p.predict.variants:
+        yield ("predict", "variants"), "is empty: nothing would be measured"
 
 
-def _twice(p: Params) -> Iterator[Problem]:
-    lists: tuple[tuple[Path, Sequence[str]], ...] = (
-        (("clean", "label_noise", "tasks"), p.clean.label_noise.tasks),
-        (("align", "tasks"), p.align.tasks),
-        (("compress", "methods"), p.compress.methods),
-        (("predict", "variants"), p.predict.variants),
-    )
-    for path, names in lists:
-        for index, name in enumerate(names):
-            if name in names[:index]:
+def _shares(p: Params) -> Iterator[Problem]:
+    if p.split.valid_share + p.split.test_share >= 1:
+        yield ("split", "valid_share"), "valid_share and test_share leave nothing to train on"
+
+
+def _length(p: Params) -> Iterator[Problem]:
+    if p.clean.length.min_words > p.clean.length.max_words:
+        yield ("clean", "length", "min_words"), "is more than max_words: no row would be left"
+
+
+def _twice(names: Callable[[Params], Sequence[str]], *path: str) -> Check:
+    """A check that a list names nothing twice."""
+
+    def check(p: Params) -> Iterator[Problem]:
+        found = names(p)
+        for index, name in enumerate(found):
+            if name in found[:index]:
                 yield (*path, index), f"`{name}` stands there twice"
+
+    return check
 
 
 def _tasks(p: Params) -> Iterator[Problem]:
@@ -91,15 +120,21 @@ def _tasks(p: Params) -> Iterator[Problem]:
                 render(template or "", {})
             except jinja2.TemplateSyntaxError as error:
                 yield (*path, name), f"not a template: {str(error.message).rstrip('.')}"
-            except (Unfit, DataError):
+            except DataError as error:
+                yield (*path, name), error.what
+            except Unfit:
                 continue  # it wants columns, which are known when the source is read
 
 
-def _audits(p: Params) -> Iterator[Problem]:
-    """Audits: attributes, groups and favourable labels as the task's mapping declares them."""
-    for section, audits in (("balance", p.balance.audits), ("fairness", p.fairness.audits)):
-        for index, audit in enumerate(audits):
+def _audits(section: str, audits_of: Callable[[Params], Sequence[Audit]]) -> Check:
+    """A check that audits name tasks, attributes, groups and labels as the tasks' mappings declare them."""
+
+    def check(p: Params) -> Iterator[Problem]:
+        for index, audit in enumerate(audits_of(p)):
             path: Path = (section, "audits", index)
+            yield from _unknown((*path, "task"), audit.task, sorted(p.prepare.tasks))
+            if audit.task not in p.prepare.tasks:
+                continue
             groups = p.prepare.tasks[audit.task].groups
             yield from _unknown((*path, "attribute"), audit.attribute, sorted(groups))
             if audit.attribute in groups:
@@ -111,6 +146,8 @@ def _audits(p: Params) -> Iterator[Problem]:
             else:
                 yield from _unknown((*path, "favorable"), audit.favorable, _labels(p, audit))
 
+    return check
+
 
 def _labels(p: Params, audit: Audit) -> list[str]:
     mapping: Any = p.prepare.tasks[audit.task]
@@ -120,17 +157,28 @@ def _labels(p: Params, audit: Audit) -> list[str]:
 
 
 def _align(p: Params) -> Iterator[Problem]:
-    if not p.align.enabled:
-        return
-    if not p.align.tasks:
+    if p.align.enabled and not p.align.tasks:
         yield ("align", "tasks"), "is empty; name a task whose rows have a rejected answer, or set align.enabled: false"
     for index, task in enumerate(p.align.tasks):
-        if not getattr(p.prepare.tasks[task], "rejected", False):
-            fix = f"set prepare.tasks.{task}.rejected: true, or take it out"
-            yield ("align", "tasks", index), f"`{task}` has no rejected answers; {fix}"
+        path: Path = ("align", "tasks", index)
+        yield from _unknown(path, task, sorted(p.prepare.tasks))
+        if p.align.enabled and task in p.prepare.tasks and not getattr(p.prepare.tasks[task], "rejected", False):
+            yield path, f"`{task}` has no rejected answers; set prepare.tasks.{task}.rejected: true, or take it out"
 
 
-def _label_noise(p: Params) -> Iterator[Problem]:
-    for index, task in enumerate(p.clean.label_noise.tasks):
-        if p.prepare.tasks[task].kind != "label":
-            yield ("clean", "label_noise", "tasks", index), f"`{task}` has no labels to doubt: its kind is not `label`"
+CHECKS: tuple[Check, ...] = (
+    _sources,
+    _noise_tasks,
+    _limits,
+    _variants,
+    _shares,
+    _length,
+    _twice(lambda p: p.clean.label_noise.tasks, "clean", "label_noise", "tasks"),
+    _twice(lambda p: p.align.tasks, "align", "tasks"),
+    _twice(lambda p: p.compress.methods, "compress", "methods"),
+    _twice(lambda p: p.predict.variants, "predict", "variants"),
+    _tasks,
+    _audits("balance", lambda p: p.balance.audits),
+    _audits("fairness", lambda p: p.fairness.audits),
+    _align,
+)

@@ -22,9 +22,10 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import reduce
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from clew import io, params, paths, process, stages
 from clew.errors import ParamsError, SetupError
@@ -81,6 +82,7 @@ def run_stage(name: str, item: str | None) -> None:
     p = params.load()
     _check_repository()
     arguments = _arguments(name, function, p, item)
+    _check_item(name, item, p)
     started = time.time()
     before = _declared(name), arguments
     facts = function(**arguments)
@@ -111,20 +113,26 @@ def _stage(name: str) -> Callable[..., dict[str, Any]]:
 
 
 def _check_repository() -> None:
-    if _git("rev-parse", "--git-dir") is None:
+    done = _run_git("rev-parse", "--git-dir")
+    if done.returncode:
+        said = done.stderr.strip().partition("\n")[0].removeprefix("fatal: ")
         raise SetupError(
-            "not in a git repository",
+            f"git finds no repository here ({said})",
             where=Path.cwd().name,
             fix="clew keeps its history in git: run `git init`, `dvc init` and commit, or clone the experiment.",
         )
 
 
 def _git(*arguments: str) -> str | None:
+    done = _run_git(*arguments)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _run_git(*arguments: str) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise SetupError("git is not installed", where="PATH", fix="Install git.") from None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _arguments(name: str, function: Callable[..., Any], p: params.Params, item: str | None) -> dict[str, Any]:
@@ -134,6 +142,18 @@ def _arguments(name: str, function: Callable[..., Any], p: params.Params, item: 
         raise ParamsError(f"stage {name} {needs}", where="clew stage", fix="See dvc.yaml for how it is called.")
     values = {section: getattr(p, section) for section in names if section != "item"}
     return values | ({"item": item} if item is not None else {})
+
+
+def _check_item(name: str, item: str | None, p: params.Params) -> None:
+    """Refuse an item that params.yaml does not list for this fan-out."""
+    over = str(_stages().get(name, {}).get("foreach", ""))  # such as ${predict.variants}
+    if item is None or not over.startswith("${"):
+        return
+    valid = reduce(getattr, over[2:-1].split("."), cast("Any", p))
+    if item not in valid:
+        raise ParamsError(
+            f"`{item}` is none of {over[2:-1]}", where=f"clew stage {name}", fix=f"Items: {', '.join(valid)}."
+        )
 
 
 def _declared(stage: str) -> dict[str, str]:
@@ -241,12 +261,22 @@ def deps(stage: str, file: Path = Path("dvc.yaml")) -> list[str]:
 
 
 def _paths(stage: str, kinds: tuple[str, ...], file: Path) -> list[str]:
-    from ruamel.yaml import YAML
-
     name, _, item = stage.partition("@")
-    declared = YAML(typ="safe").load(file.read_text()) if file.exists() else {}
-    block = declared.get("stages", {}).get(name, {})
+    block = _stages(file).get(name, {})
     block = block.get("do", block)
     entries = [entry for kind in kinds for entry in block.get(kind, [])]
     named = [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
     return [path.replace("${item}", item) for path in named]
+
+
+def _stages(file: Path = Path("dvc.yaml")) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        declared = YAML(typ="safe").load(file.read_text()) if file.exists() else {}
+    except YAMLError as error:
+        problem = " ".join(str(error).split())[:120]
+        raise SetupError(f"not valid YAML: {problem}", where=str(file), fix="`git diff dvc.yaml` shows why.") from None
+    found: dict[str, Any] = declared.get("stages", {})
+    return found

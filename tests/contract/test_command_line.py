@@ -47,19 +47,22 @@ LIGHT_STAGES = {  # stage: what it may not import merely to start
     "compress": "torch transformers trl aif360 cleanlab sklearn pandas",
     "predict": "torch transformers trl aif360 cleanlab sklearn pandas",
     "prepare": "torch transformers trl sklearn aif360 cleanlab pandas",
-    "clean": "torch transformers trl aif360 jinja2",
-    "split": "torch transformers trl sklearn aif360 cleanlab pandas jinja2",
-    "balance": "torch transformers trl cleanlab jinja2",
-    "sft": "torch transformers trl aif360 cleanlab sklearn jinja2 altair",
-    "evaluate": "torch transformers trl aif360 cleanlab jinja2",
-    "fairness": "torch transformers trl cleanlab jinja2",
+    "clean": "torch transformers trl aif360",
+    "split": "torch transformers trl sklearn aif360 cleanlab pandas",
+    "balance": "torch transformers trl cleanlab",
+    "sft": "torch transformers trl aif360 cleanlab sklearn altair",
+    "evaluate": "torch transformers trl aif360 cleanlab",
+    "fairness": "torch transformers trl cleanlab",
     "report": "torch transformers trl aif360 cleanlab",
 }
 
 
 @pytest.mark.parametrize(("stage", "heavy"), LIGHT_STAGES.items())
 def test_a_stage_starts_without_what_it_does_not_need(stage: str, heavy: str) -> None:
-    code = f"import sys, clew.runtime, clew.stages.{stage}; print('\\n'.join(sys.modules))"
+    code = (
+        f"import sys, clew.runtime, clew.params, clew.stages.{stage}\n"
+        "clew.params.load()\nprint('\\n'.join(sys.modules))"
+    )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {name.split(".")[0] for name in printed.split()} & set(heavy.split())
 
@@ -98,6 +101,7 @@ def test_a_stage_that_does_not_exist_is_told_with_the_nearest() -> None:
     assert "there is no stage `cleen`; did you mean `clean`?" in done.stderr
     assert _clew("stage", "predict").stderr.startswith("clew: error: clew stage: stage predict needs an item.")
     assert "takes no item" in _clew("stage", "clean", "x").stderr
+    assert "`int4` is none of compress.methods. Items: int8." in _clew("stage", "compress", "int4").stderr
 
 
 def test_a_stage_outside_git_says_so(tmp_path: Path) -> None:
@@ -105,7 +109,7 @@ def test_a_stage_outside_git_says_so(tmp_path: Path) -> None:
     environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
     command = [sys.executable, "-m", "clew", "stage", "clean"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert "not in a git repository" in done.stderr
+    assert "git finds no repository here (not a git repository" in done.stderr
 
 
 def test_no_space_left_is_told(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from clew import params, stages
+from clew import params, paths, stages
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
@@ -53,7 +53,9 @@ def _imports(node: ast.AST) -> list[str]:
         elif isinstance(child, ast.ImportFrom):
             assert not child.level, "relative imports are not followed: write them out"
             found += [str(child.module), *(f"{child.module}.{alias.name}" for alias in child.names)]
-        assert not (isinstance(child, ast.Name) and child.id in ("importlib", "__import__")), "hides an import"
+        named = {getattr(child, "id", "")}
+        named |= {alias.name for alias in getattr(child, "names", ()) if isinstance(alias, ast.alias)}
+        assert not named & {"importlib", "import_module", "__import__"}, "hides an import"
         found += _imports(child)
     return [name for name in found if name.split(".")[0] == "clew"]
 
@@ -140,6 +142,54 @@ def test_every_data_dep_is_the_out_of_another_stage() -> None:
         for dep in _block(stage)["deps"]:
             if not dep.startswith(("src/", "requirements")):
                 assert any(dep == out or out.startswith(f"{dep}/") for out in made), f"{stage}: nothing makes {dep}"
+
+
+def _paths_used(stage: str) -> set[str]:
+    """The files and folders of clew.paths that a stage's own modules name, and the ledger that it writes."""
+    own = [
+        SOURCE / f"clew/stages/{stage}.py",
+        *[file for file in closure(f"clew.stages.{stage}") if file.stem in READERS],
+    ]
+    found: set[str] = set()
+    for file in own:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+                continue
+            value = getattr(paths, node.attr, None) if node.value.id == "paths" else None
+            if isinstance(value, Path):
+                found.add(value.as_posix())
+            if (node.value.id, node.attr) == ("ledger", "write"):
+                found.add(paths.ledger(stage).as_posix())
+            if (node.value.id, node.attr) == ("paths", "ledger"):
+                found.add(paths.LEDGER.as_posix())
+    return found - {path.as_posix() for path in VOLATILE}
+
+
+READERS = {"predictions", "experiment"}
+"""Modules beside the stages' files that read what stages wrote."""
+VOLATILE = {paths.RUNTIME, paths.LATENCY, paths.METRICS}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_a_stage_reads_and_writes_is_what_it_declares(stage: str) -> None:
+    """Both ways: a path that its code names is a dep or an out (or within one, or holds one); none is declared idly."""
+    used = _paths_used(stage)
+    declared = [dep for dep in _block(stage)["deps"] if not dep.startswith(("src/", "requirements"))] + _outs(stage)
+    declared = [path.partition("/${item}")[0] for path in declared]
+
+    def near(one: str, other: str) -> bool:
+        return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+    undeclared = sorted(path for path in used if not any(near(path, other) for other in declared))
+    assert not undeclared, f"{stage} uses these, and dvc.yaml does not say so: {undeclared}"
+    idle = sorted(path for path in declared if not any(near(path, other) for other in used))
+    assert not idle, f"{stage} declares these and its code does not name them: {idle}"
+
+
+def test_every_ledger_is_the_out_of_the_stage_that_writes_it() -> None:
+    writers = [stage for stage in STAGES if paths.ledger(stage).as_posix() in _paths_used(stage)]
+    assert writers == ["align", "balance", "clean", "prepare", "split"]
+    assert all(paths.ledger(stage).as_posix() in _outs(stage) for stage in writers)
 
 
 def test_artifacts_are_outs() -> None:

@@ -96,6 +96,7 @@ def test_no_row_is_lost_between_stages(tiny: Path) -> None:
         "clean": (rows("rows"), rows("clean")),
         "split": (rows("clean"), sides),
         "balance": (rows("splits/train"), rows("train")),
+        "align": (rows("train"), json.loads((tiny / "metrics/align.json").read_text())["pairs"]["all"]),
     }
     assert {path.stem for path in (tiny / "data/ledger").glob("*.parquet")} == set(chain)
     for stage, (rows_in, rows_out) in chain.items():

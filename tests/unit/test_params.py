@@ -55,6 +55,21 @@ def test_every_error_is_told_at_once_with_line_value_and_nearest_name(tmp_path: 
     assert f"params.yaml:{line('beta2:')}: align.beta2: unknown name. Did you mean `beta`?" in said
 
 
+def test_what_right_sections_say_of_each_other_is_told_beside_what_is_wrong_by_itself(tmp_path: Path) -> None:
+    text = TEXT.replace("reweigh: true", "reweigh: 3").replace("source: medqa\n", "source: medqb\n")
+    text = text.replace("min_words: 5", "min_words: 5000").replace("task: vignettes", "task: vignetes")
+    said = _problems(tmp_path, text.replace("attribute: pronoun", "attribute: pronuon"))
+    assert "params.yaml has 5 problems" in said
+    for problem in (
+        "balance.reweigh: input should be a valid boolean",
+        "`medqb` is not declared",
+        "is more than max_words",
+        "fairness.audits.1.task: `vignetes` is not declared",
+        "fairness.audits.0.attribute: `pronuon` is not declared",
+    ):
+        assert problem in said
+
+
 def test_names_of_other_sections_are_checked(tmp_path: Path) -> None:
     said = _problems(tmp_path, TEXT.replace("source: medqa\n", "source: medqb\n"))
     assert "prepare.tasks.vignettes.source: `medqb` is not declared; did you mean `medqa`?" in said
@@ -87,6 +102,13 @@ def test_names_of_other_sections_are_checked(tmp_path: Path) -> None:
         ("seed: 13", "seed: 13\0", "not valid YAML"),
         ("seed: 13", "seeed: 13", "seeed: unknown name. Did you mean `seed`?"),
         ("kind: text", "kind: txt", "'txt'"),
+        ("kind: text", "kidn: text", "prepare.tasks.dialogues: `kind` is missing; is it `kidn`?"),
+        ('"0": "no"}', '"0": "correct"}', "audits say `correct` for a right answer"),
+        ("seed: 13", "seed: " + "1" * 5000, "params.yaml: not read: Exceeds the limit"),
+        ("seed: 13", "seed: " + "[" * 3000, "params.yaml"),
+        ("seed: 13", 'seed: "\\ud800"', r"half a character in '\ud800'"),
+        ("seed: 13", '"a\\nb": 1\nseed: 13', r"'a\nb': unknown name"),
+        ('text: "{{ text }}"', "text: \"{{ ''.__class__ }}\"", "a template reaches outside its sandbox"),
         ("min_accuracy: 0.9", "min_accuracy: 1.9", "less than or equal to 1, not 1.9"),
         ("sha256: db20", "sha256: zz20", "fetch_data.sources.pubmedqa.sha256"),
         (r"he: (?i)\b(he|", r"he: (?i)\b((he|", "not a regular expression"),
@@ -108,6 +130,8 @@ def test_a_file_that_is_no_yaml_is_told_with_its_line(tmp_path: Path) -> None:
     assert "not a mapping" in _problems(tmp_path, "- 1\n")
     with pytest.raises(ParamsError, match="does not exist"):
         params.load(tmp_path / "none.yaml")
+    with pytest.raises(ParamsError, match=r"cannot be read \(Is a directory\)"):
+        params.load(tmp_path)
     (tmp_path / "latin.yaml").write_bytes(b"seed: \xe9\n")
     with pytest.raises(ParamsError, match="UTF-8"):
         params.load(tmp_path / "latin.yaml")
@@ -118,6 +142,14 @@ def test_a_params_file_runs_no_code(tmp_path: Path) -> None:
     text = TEXT.replace("seed: 13", f"seed: !!python/object/apply:os.system ['touch {mark}']")
     assert "seed" in _problems(tmp_path, text)
     assert not mark.exists()
+
+
+def test_aliases_are_values_and_do_not_multiply_without_end(tmp_path: Path) -> None:
+    assert _load(tmp_path, TEXT.replace("reweigh: true", "reweigh: &yes true")).balance.reweigh is True
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    for level in range(1, 9):
+        bomb += f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n"
+    assert "more than 100,000 values" in _problems(tmp_path, bomb)
 
 
 def _paths(node: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:

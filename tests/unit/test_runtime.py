@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from clew import io, runtime
+from clew.errors import SetupError
 
 CHILD = """
 import pathlib, time
@@ -71,6 +73,55 @@ def test_a_stage_runs_in_one_environment_and_is_recorded(tmp_path: Path) -> None
     assert record["facts"] == {"rows": 20 + 20 + 1 + 1 + 1}
     assert record["peak_memory_bytes"] > 1 << 20
     assert record["hardware"]["cores"] >= 1
+
+
+PROBE = """
+import os, sys
+from clew import runtime
+runtime._enter_environment(fetches={fetches})
+print({{name: os.environ.get(name) for name in ("HF_HUB_OFFLINE", "TRL_X", "ACCELERATE_USE_FSDP", "PYTHONHASHSEED")}})
+"""
+
+
+@pytest.mark.parametrize("fetches", [True, False])
+def test_only_fetch_stages_see_the_network_and_no_stage_what_would_change_training(fetches: bool) -> None:
+    leaks = {"TRL_X": "1", "ACCELERATE_USE_FSDP": "true", "PYTHONHASHSEED": "7"}
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"} | leaks
+    command = [sys.executable, "-c", PROBE.format(fetches=fetches)]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert ast.literal_eval(printed) == {
+        "HF_HUB_OFFLINE": None if fetches else "1",
+        "TRL_X": None,
+        "ACCELERATE_USE_FSDP": None,
+        "PYTHONHASHSEED": "0",
+    }
+
+
+def test_what_is_edited_under_a_running_stage_stops_it() -> None:
+    runtime._check_unchanged({"a.py": "1"}, {"sft": 1}, {"a.py": "1"}, {"sft": 1})
+    with pytest.raises(SetupError, match=r"a\.py, b\.py, params\.yaml: sft: changed while the stage was running"):
+        runtime._check_unchanged({"a.py": "1"}, {"sft": 1}, {"a.py": "2", "b.py": "1"}, {"sft": 2})
+
+
+def test_a_stage_that_ran_over_an_edit_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check is made, too: params.yaml changes while the stage runs."""
+    root = Path(__file__).parents[2]
+    for name in ("dvc.yaml", "params.yaml", "requirements.lock"):
+        (tmp_path / name).write_text((root / name).read_text())
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)
+
+    def edits(split: object, seed: int) -> dict[str, object]:
+        file = Path("params.yaml")
+        file.write_text(file.read_text().replace("seed: 13", "seed: 14"))
+        return {}
+
+    monkeypatch.setattr(runtime, "_enter_environment", lambda *, fetches: None)
+    monkeypatch.setattr(runtime.process, "die_with_parent", lambda: None)
+    monkeypatch.setattr(runtime, "_stage", lambda _: edits)
+    with pytest.raises(SetupError, match=r"params\.yaml: seed: changed while"):
+        runtime.run_stage("split", None)
+    assert not Path("metrics/runtime/split.json").exists()
 
 
 def test_versions_that_differ_from_the_lock_are_named(tmp_path: Path) -> None:

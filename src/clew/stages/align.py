@@ -1,4 +1,7 @@
-"""align: preference training from models/sft → models/aligned/; `enabled: false` passes the model on as it is."""
+"""align: preference training from models/sft → models/aligned/; `enabled: false` passes the model on as it is.
+
+The ledger says of each training row whether it became a preference pair; switched off, no row is decided about.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clew import io, paths, rows
+from clew import io, ledger, paths, rows
 from clew.training import checkpoints, data, device, dpo, loop
 
 if TYPE_CHECKING:
@@ -26,11 +29,13 @@ def run(align: params.Align, seed: int) -> dict[str, Any]:
             shutil.copytree(paths.SFT, aside, dirs_exist_ok=True, copy_function=_clone)
         io.write_json(paths.ALIGN_METRICS, {"enabled": False})
         io.write_csv(paths.ALIGN_LOSS, HEADER, [])
+        ledger.write("align", [], rows_in=0, rows_out=0)
         return {}
     where = device.pick(align.precision)
     device.make_deterministic(seed)
     tokenizer = device.load_tokenizer(paths.SFT)
-    chosen = dpo.choose_pairs(rows.read(paths.TRAIN), align.tasks, align.pairs)
+    train = rows.read(paths.TRAIN)
+    chosen = dpo.choose_pairs(train, align.tasks, align.pairs)
     pairs = sorted(dpo.encode_pairs(tokenizer, chosen, align.max_length), key=len)
     folder = checkpoints.folder(
         "align", [paths.SFT, paths.TRAIN], align.model_dump_json(), seed, f"{where.name} {where.precision}"
@@ -42,11 +47,31 @@ def run(align: params.Align, seed: int) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     with io.replace_folder(paths.ALIGNED) as aside:
         loop.write_model(paths.SFT, adapter, fitted.weights, aside)
+    ledger.write("align", _entries(train, chosen, align.tasks), rows_in=len(train), rows_out=len(chosen))
     io.write_json(paths.ALIGN_METRICS, _metrics(fitted, pairs, len(order)))
     io.write_csv(paths.ALIGN_LOSS, HEADER, loop.losses(fitted.history))
     shutil.rmtree(folder, ignore_errors=True)
     here = len(order) - fitted.resumed * align.batch_size
     return where.facts() | {"pairs_per_second": round(here / seconds, 3), "resumed_from_step": fitted.resumed}
+
+
+def _entries(
+    train: Sequence[dict[str, Any]], chosen: Sequence[Mapping[str, Any]], tasks: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Each training row: a pair, or why not."""
+    pairs = {id(row) for row in chosen}
+    ids = {row["row_id"] for row in chosen}
+    found = []
+    for row in train:
+        if id(row) in pairs:
+            found.append(ledger.entry(row, "align", "kept"))
+            continue
+        rule = (
+            "other_task" if row["task"] not in tasks else "no_rejected_answer" if row["rejected"] is None else "limit"
+        )
+        rule = "duplicate" if row["row_id"] in ids else rule
+        found.append(ledger.entry(row, "align", "dropped", rule))
+    return found
 
 
 def _clone(source: str, target: str) -> None:

@@ -290,9 +290,41 @@ def garbled_gguf(folder: Path) -> None:
     (folder / "a.gguf").write_bytes(b"GGUF" + bytes(range(100)))
 
 
+def an_adapter(folder: Path) -> None:
+    """transformers would read the base that it names, from a hub if need be."""
+    content = {"base_model_name_or_path": "someone/else", "peft_type": "LORA", "task_type": "CAUSAL_LM"}
+    (folder / "adapter_config.json").write_text(json.dumps(content))
+
+
+def weights_elsewhere(folder: Path) -> None:
+    """transformers follows any path in the index."""
+    other = folder.parent / "other.safetensors"
+    shutil.move(folder / "model.safetensors", other)
+    (folder / "x.safetensors").write_bytes(other.read_bytes())
+    content = {"metadata": {}, "weight_map": {"model.norm.weight": str(other)}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(content))
+
+
+def broken_index(folder: Path) -> None:
+    (folder / "model.safetensors.index.json").write_text("[]")
+
+
+def broken_generation_config(folder: Path) -> None:
+    (folder / "generation_config.json").write_text("{")
+
+
+def template_that_asks_for_too_much(folder: Path) -> None:
+    (folder / "chat_template.jinja").write_text("{{ messages | dictsort }}")
+
+
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
+        (an_adapter, "the source is an adapter, which names a base model elsewhere"),
+        (weights_elsewhere, "model.safetensors.index.json names weights that the source lacks: .*other.safetensors"),
+        (broken_index, "model.safetensors.index.json is no index of weights"),
+        (broken_generation_config, "the generation config cannot be loaded"),
+        (template_that_asks_for_too_much, "the chat template fails"),
         (no_template, "the tokenizer has no chat template"),
         (broken_template, r"the chat template fails \(no user turns\)"),
         (no_eos, "the tokenizer has no end-of-sequence token"),
