@@ -65,12 +65,14 @@ def tests(
         return dict.fromkeys(TESTED, tables)
     rng = intervals.generator(seed, f"{asked.task}/{asked.attribute}")
     n = int(sum(table.sum() for table in tables))
+    otherwise = n - int(sum(table.reshape(4, 4).trace() for table in tables))
+    how = paired.Rows(n, otherwise, confidence, coarse)
     points = distances(tables[0][None], tables[1][None])
     spread = distances(*(rng.multinomial(int(t.sum()), t / t.sum(), size=draws).astype(float) for t in tables))
     found: dict[str, Paired | str] = {}
     for name in TESTED:
         (before, after), (others, samples) = points[name], spread[name]
-        found[name] = paired.test(float(after[0]), float(before[0]), samples, others, confidence, n, coarse=coarse)
+        found[name] = paired.test(float(after[0]), float(before[0]), samples, others, how)
     return found
 
 

@@ -5,6 +5,9 @@ the differences of the draws give its interval and p-value. All p-values of a vi
 The number of draws bounds p from above; where a view has so many tests that the bound alone would hide every
 difference, a difference with no draw beyond zero gets the p of Student's t with n - 1 degrees of freedom of the
 difference over its bootstrap standard error (Efron and Tibshirani, 1993, ch. 12), if that is smaller.
+
+The bootstrap believes too much of few rows: where k rows were answered otherwise at all, a test that swaps the sides of
+rows at random (Fisher's randomisation test; Noreen, 1989) cannot give less than 2^(1 - k), and so no p here is less.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from clew import io
 from clew.errors import DataError
@@ -26,13 +29,28 @@ MOST = 10_000
 """Draws at most: beyond, p-values come from the tail of Student's t."""
 
 
+BY_ANSWER = ("accuracy", "f1", "bleu", "chrf")
+"""Metrics that see the answer alone, not how likely it was."""
+
+
+class Rows(NamedTuple):
+    """What a test stands on: its rows, how many were answered otherwise, and whether draws are few for the tests."""
+
+    n: int
+    changed: int
+    confidence: float
+    coarse: bool
+
+
 class Plan:
     """The tests of a view, gathered before any is made, so that one draw of rows serves all that need the same rows.
 
     jobs: (task, row ids) → index → (key of before, key of after); makers: the metric of each key, a function of counts.
+    changed: index → how many rows the sides answered otherwise.
     """
 
     def __init__(self) -> None:
+        self.changed: dict[Index, int] = {}
         self.jobs: dict[tuple[str, tuple[str, ...]], dict[Index, tuple[Hashable, Hashable]]] = {}
         self.made: dict[tuple[tuple[str, tuple[str, ...]], Hashable], intervals.Metric] = {}
 
@@ -74,6 +92,7 @@ def plan(
             plan.made[key, maker] = made
         sides.append(maker)
     plan.jobs.setdefault(key, {})[index] = (sides[0], sides[1])
+    plan.changed[index] = changed(number.metric, rows)
     return ""
 
 
@@ -87,9 +106,8 @@ def run(plan: Plan, draws: int, confidence: float, seed: int, *, coarse: bool) -
         values = {maker: intervals.point(metric, n) for maker, metric in wanted.items()}
         samples = intervals.bootstrap(wanted, n, draws, intervals.generator(seed, task))
         for index, (first, second) in pairs.items():
-            found[index] = test(
-                values[second], values[first], samples[second], samples[first], confidence, n, coarse=coarse
-            )
+            how = Rows(n, plan.changed[index], confidence, coarse)
+            found[index] = test(values[second], values[first], samples[second], samples[first], how)
     return found
 
 
@@ -98,24 +116,25 @@ def test(
     other: float,
     samples: intervals.Array,
     others: intervals.Array,
-    confidence: float,
-    n: int,
-    *,
-    coarse: bool,
+    how: Rows,
 ) -> Paired | str:
-    """One paired test of `value` against `other`, from their draws of shape (draws,), or why there is none.
-
-    coarse: whether the draws are too few for the number of tests.
-    """
+    """One paired test of `value` against `other`, from their draws of shape (draws,), or why there is none."""
     if not (math.isfinite(value) and math.isfinite(other)):
         return "it is not a finite number on the shared rows"
-    found = intervals.difference(value, other, samples, others, confidence)
+    found = intervals.difference(value, other, samples, others, how.confidence)
     if found["p"] is None:
         return str(found["reason"])
     p = float(found["p"])
-    if coarse and p <= 2 / (len(samples) + 1) and n > 1:
-        p = min(p, tail(found["difference"], samples, others, n))
-    return Paired(float(found["difference"]), found["low"], found["high"], p, n)
+    if how.coarse and p <= 2 / (len(samples) + 1) and how.n > 1:
+        p = min(p, tail(found["difference"], samples, others, how.n))
+    p = max(p, min(1.0, 2.0 ** (1 - how.changed)))
+    return Paired(float(found["difference"]), found["low"], found["high"], p, how.n)
+
+
+def changed(metric: str, rows: tuple[Sequence[Row], Sequence[Row]]) -> int:
+    """How many rows the two sides answered otherwise, as far as a metric sees it."""
+    columns = ("prediction",) if metric in BY_ANSWER else ("prediction", "scores", "logprob")
+    return sum(any(first[name] != second[name] for name in columns) for first, second in zip(*rows, strict=True))
 
 
 def tail(difference: float, samples: intervals.Array, others: intervals.Array, n: int) -> float:

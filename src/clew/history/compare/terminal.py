@@ -29,7 +29,9 @@ def show(view: View, console: Console) -> None:
     if len(view.sides) == 1:
         _two(view, view.sides[0], write)
     else:
-        _many(view, write)
+        from clew.history.compare import columns
+
+        columns.show(view, write)
     write.line(told.counted(view), "dim")
 
 
@@ -229,77 +231,3 @@ def _cost(side: Side, write: Writer) -> None:
     machines = {machine(r) for c in costs for r in (c.before, c.after) if r}
     if len(machines) > 1:
         write.line(f"! timed on different machines: {'; '.join(sorted(machines))}", "yellow", 2)
-
-
-def _many(view: View, write: Writer) -> None:
-    fits = max(1, min(len(view.sides), (write.console.width - 42) // 14))
-    shown = view.sides[:fits]
-    write.line(f"baseline: {told.revision(view.before)}", "bold")
-    for note in view.notes:
-        write.line(f"! {note}", "yellow", 2)
-    for side in shown:
-        write.line(told.revision(side.after), indent=2)
-        for note in side.notes:
-            write.line(f"! {note}", "yellow", 4)
-    names = [side.after.name[-12:] for side in shown]
-    write.head("Asked")
-    params = {p.name: p for side in view.sides for p in side.params}
-    rows = [(f"  {name}", *_values(name, view, shown)) for name in list(params)[: 2 * MOST]]
-    write.table(("", view.before.name[-12:], *names), rows) if rows else write.line("the same params", indent=2)
-    if len(params) > 2 * MOST:
-        write.line(f"… and {len(params) - 2 * MOST} more params", "dim", 2)
-    write.head("Went in, and code")
-    for side in shown:
-        said = [*told.data(side.data)[:2], *side.data.missing[:1]]
-        said += [f"code: {told.listed([file.path for file in side.code], 3)}"] if side.code else []
-        write.line(f"{side.after.name}: {'; '.join(said) or 'the same'}", indent=2)
-    write.head("Came out")
-    _columns(view, shown, names, write)
-    if fits < len(view.sides):
-        rest = ", ".join(side.after.name for side in view.sides[fits:])
-        write.line(f"left out, for the width of this terminal: {rest} (--json, --md or --html has all)", "dim")
-    write.line("Why: compare two of them, or see --json or --html.", "dim")
-
-
-def _values(name: str, view: View, shown: Sequence[Side]) -> list[str]:
-    """A param of every revision: the baseline's value, and "·" where another has the same."""
-    known = view.before.params
-    first = told.value(known[name]) if name in known else "–"
-    others = [{p.name: told.sides(p)[1] for p in side.params}.get(name, "·") for side in shown]
-    return [words_short(text) for text in (first, *others)]
-
-
-def words_short(text: str, most: int = 13) -> str:
-    """A value cut to a column's width."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _columns(view: View, shown: Sequence[Side], names: Sequence[str], write: Writer) -> None:
-    by_side = [{(n.variant, n.name): n for n in side.numbers} for side in view.sides]
-    kept: Mapping[str, None] = dict.fromkeys(name for side in view.sides for name in _kept(side.numbers))
-    keys = list(dict.fromkeys(key for side in by_side for key in side if key[1] in kept))
-    moved = [key for key in keys if any(key in side and side[key].change for side in by_side)]
-    rows: list[Sequence[Any]] = []
-    for variant, name in moved[: 3 * MOST]:
-        known = [side.get((variant, name)) for side in by_side]
-        first = next((told.shown(n, "before") for n in known if n), "–")
-        cells = [_after(number) for number in known[: len(shown)]]
-        rows.append((f"  {variant} {name}", first, *cells))
-    if not rows:
-        write.line("the same numbers", indent=2)
-        return
-    totals = [
-        (f"▲{sum(n.verdict == BETTER for n in side.numbers)} ▼{sum(n.verdict == WORSE for n in side.numbers)}", "bold")
-        for side in shown
-    ]
-    write.table(("", view.before.name[-12:], *names), [*rows, ("  better, worse in all", "", *totals)])
-    if len(moved) > 3 * MOST:
-        write.line(f"… and {len(moved) - 3 * MOST} more numbers (--json or --html has all)", "dim", 2)
-    for reason in dict.fromkeys(reason.partition(":")[0] for side in shown for reason in told.reasons(side)):
-        write.line(f"? {reason}", "dim", 2)
-
-
-def _after(number: Number | None) -> tuple[str, str]:
-    if number is None:
-        return "–", "dim"
-    return f"{told.shown(number, 'after')} {told.MARKS[number.verdict]}", STYLES[number.verdict]

@@ -93,18 +93,20 @@ def give(
                 found[place] = replace(number, verdict=SAME, reason="the predictions are the same, to the byte")
             elif not joined[number.variant].get(task, ([], []))[0]:
                 reasons[key] = "the two test sets share no row of this task"
+            elif _same(*joined[number.variant][task]):
+                found[place] = replace(number, verdict=SAME, reason="the predictions of all shared rows are the same")
             elif number.kind == "quality":
                 names = (predictions.of(before, number.variant)[0], predictions.of(after, number.variant)[0])
                 reasons[key] = paired.plan(plan, key, number, joined[number.variant][task], names)
             elif number.metric in gaps.UNTESTED:
                 reasons[key] = gaps.UNTESTED[number.metric]
         audits += _audits(index, before, after, found, joined, {*missing, *same})
-    tests = plan.size() + len(gaps.TESTED) * len(audits)
+    tests = plan.size() + len(gaps.TESTED) * len(audits)  # at most: what two sides share is tested once
     draws = paired.resamples(tests, how.resamples, how.alpha)
     coarse = 2 * tests > how.alpha * (draws + 1)
     results = paired.run(plan, draws, how.confidence, how.seed, coarse=coarse)
     results |= _fairness(sides, audits, draws, how, coarse)
-    made = _judge(sides, results, reasons, how.alpha)
+    made = _judge(before, sides, results, reasons, predictions, how.alpha)
     return [found for _, found in sides], overlaps, made, draws
 
 
@@ -127,6 +129,10 @@ def _joined(
     return joined, same, missing, overlap
 
 
+def _same(first: Sequence[Any], second: Sequence[Any]) -> bool:
+    return list(first) == list(second)
+
+
 def _audits(
     index: int,
     before: Snapshot,
@@ -145,7 +151,7 @@ def _audits(
     audits = []
     for variant, task, attribute in asked:
         rows = joined[variant].get(task, ([], []))
-        if rows[0]:
+        if rows[0] and not _same(*rows):
             described = [tree.get(variant, {}).get(task, {}).get(attribute, {}).get("audit") for tree in trees]
             audits.append((index, variant, task, attribute, gaps.audit(described, task, attribute), rows))
     return audits
@@ -171,20 +177,32 @@ def _fairness(
 
 
 def _judge(
+    before: Snapshot,
     sides: Sequence[tuple[Snapshot, list[Number]]],
     results: Mapping[paired.Index, Paired | str],
     reasons: Mapping[paired.Index, str],
+    predictions: Predictions,
     alpha: float,
 ) -> int:
-    """Put the verdicts, or the reasons why there are none, into the numbers; the number of tests."""
-    tested = {key: result for key, result in results.items() if isinstance(result, Paired)}
-    corrected = dict(zip(tested, paired.holm([result.p for result in tested.values()]), strict=True))
+    """Put the verdicts, or the reasons why there are none, into the numbers; the number of tests.
+
+    Two revisions with the same predictions ask one question: it is one test, and corrected for once.
+    """
+    asked: dict[paired.Index, tuple[str, str, str]] = {}
+    values: dict[tuple[str, str, str], float] = {}
+    for key, result in results.items():
+        if isinstance(result, Paired):
+            after, number = sides[key[0]][0], sides[key[0]][1][key[1]]
+            names = (predictions.of(before, number.variant)[0], predictions.of(after, number.variant)[0])
+            asked[key] = (*names, number.name)
+            values[asked[key]] = result.p
+    corrected = dict(zip(values, paired.holm(list(values.values())), strict=True))
     for index, place in results.keys() | reasons.keys():
         number = sides[index][1][place]
-        result = results.get((index, place))
-        if isinstance(result, Paired):
-            result = result._replace(holm=corrected[index, place])
-            sides[index][1][place] = paired.judged(number, result, alpha)
+        found = results.get((index, place))
+        if isinstance(found, Paired):
+            tested = found._replace(holm=corrected[asked[index, place]])
+            sides[index][1][place] = paired.judged(number, tested, alpha)
         else:
-            sides[index][1][place] = replace(number, reason=result or reasons[index, place])
-    return len(tested)
+            sides[index][1][place] = replace(number, reason=found or reasons[index, place])
+    return len(values)
