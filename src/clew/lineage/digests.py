@@ -56,22 +56,27 @@ def by_file(linker: Linker, where: Revision, path: Path, *, thorough: bool) -> T
     looked: list[str] = []
     notes: list[str] = []
     roots = _of_md5(linker, where, md5, looked) or _of_sha256(linker, where, sha256, looked, notes, thorough=thorough)
-    if not roots and members:
-        looked.insert(0, _likest(linker, members))
-    thing = _found(str(path), where, roots, looked, facts, notes)
+    thing = _found(str(path), where, roots, looked, facts, notes, _likest(linker, members) if not roots else "")
     thing.kind = "file"
     return thing
 
 
 def _found(
-    asked: str, where: Revision, roots: list[Root], looked: list[str], facts: dict[str, Any], notes: list[str]
+    asked: str,
+    where: Revision,
+    roots: list[Root],
+    looked: list[str],
+    facts: dict[str, Any],
+    notes: list[str],
+    likest: str = "",
 ) -> Thing:
+    """The thing with its roots; raises HistoryError where there are none."""
     if not roots:
-        digests = "".join(f" ({name} {value})" for name, value in facts.items() if name in ("md5", "sha256"))
+        digests = ", ".join(f"{name} {value}" for name, value in facts.items() if name in ("md5", "sha256"))
         raise HistoryError(
-            f"no such bytes in the history{digests if 'file' in facts else ''}",
+            f"no such bytes in the history{f' ({digests})' if 'file' in facts else ''}",
             where=asked,
-            fix="Looked in: " + "; ".join(part for part in looked if part) + ".",
+            fix=likest + "Looked in: " + "; ".join(looked) + ".",
         )
     if len({root.artifact.path for root in roots}) > 1:
         notes.append("the same bytes lie at several paths: " + ", ".join(sorted({r.artifact.path for r in roots})))
@@ -141,12 +146,13 @@ def _of_sha256(
         notes.append("known by the SHA-256 that params declare of what is fetched")
         return declared
     if not thorough:
-        looked.append("not in the cache's files (--hash reads them all)")
+        looked.append("but not in the cache's files themselves (--hash reads them all)")
         return []
     looked.append("every file in the cache")
     for file in _cached(linker):
-        if provenance.both_digests(file)[1] == sha256:
-            return _of_md5(linker, where, provenance.both_digests(file)[0], looked)
+        md5, found = provenance.both_digests(file)
+        if found == sha256:
+            return _of_md5(linker, where, md5, looked)
     return []
 
 
@@ -189,9 +195,9 @@ def _declared(linker: Linker, where: Revision, sha256: str) -> list[Root]:
     roots = []
     for revision, stage in found:
         block = revision.stages[stage]
-        names = [one["name"] for one in provenance.origins(provenance.params(block)) if one["sha256"] == sha256]
-        for out in block.outs:
-            roots.append(Root(revision, stage, out, names[0] if names and _has(linker, out, names[0]) else ""))
+        fetched = provenance.origins(stage, provenance.params(block))
+        for name in [one["name"] for one in fetched if one["sha256"] == sha256]:
+            roots += [Root(revision, stage, out, name if _has(linker, out, name) else "") for out in block.outs]
     return list({(root.artifact.path, root.artifact.md5): root for root in roots}.values())
 
 
@@ -235,5 +241,5 @@ def _likest(linker: Linker, members: list[Member]) -> str:
         if shared > best[0]:
             differ = sorted({name for name, _md5 in listed ^ set(members)})
             words = ", ".join(differ[:5]) + (" …" if len(differ) > 5 else "")
-            best = shared, f"the likest is {block.artifact.path} ({shared} files are the same; not so: {words})"
+            best = shared, f"The likest is {block.artifact.path}: {shared} files are the same, not so: {words}. "
     return best[1]

@@ -219,8 +219,9 @@ def versions(found: Iterable[Node]) -> dict[str, list[str]]:
 
 
 def models(graph: Graph) -> list[Node]:
-    """The models of a graph that was walked down, those with most commits first."""
-    found = [node for node in graph.nodes.values() if node.facts.get("model") and node.kind == "artifact"]
+    """The models of a graph that was walked down (not what it was walked from), those with most commits first."""
+    made = [node for node in graph.nodes.values() if node.facts.get("model") and node.kind == "artifact"]
+    found = [node for node in made if node.id not in graph.roots]
     return sorted(found, key=lambda node: (-node.facts.get("commits", 0), node.id))
 
 

@@ -98,7 +98,7 @@ def _line(graph: Graph, name: str, edge: Edge | None, root: Root | None, seen: s
         "short": str(node.facts.get("md5") or "")[:8],
         "member": root.member if root else "",
         "via": edge.via if edge else "",
-        "note": edge.note if edge and edge.how in drawing.DOUBTFUL and node.kind != "broken" else "",
+        "note": _doubt(edge) if node.kind != "broken" else "",
         "run": run,
         "again": again,
         "anchor": anchor(run) if run else "",
@@ -112,6 +112,12 @@ def _line(graph: Graph, name: str, edge: Edge | None, root: Root | None, seen: s
                 yield from _line(graph, one.start, one, None, seen)
             yield {"close": True}
     yield {"end": True}
+
+
+def _doubt(edge: Edge | None) -> str:
+    if edge is None or edge.how not in drawing.DOUBTFUL:
+        return ""
+    return "by path only" if edge.how == "assumed" else edge.note
 
 
 def anchor(run: Node) -> str:

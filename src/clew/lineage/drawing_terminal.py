@@ -104,7 +104,7 @@ def _artifact(
     if edge and edge.via:
         text.append(f"  in {clean(edge.via)}", "dim")
     if edge and edge.how in drawing.DOUBTFUL:
-        text.append(f"  {clean(edge.note)}", "yellow")
+        text.append("  by path only" if edge.how == "assumed" else f"  {clean(edge.note)}", "yellow")
     if node.kind == "source":
         return text.append(f"  no stage makes it{_in_git(node)}", "yellow")
     made = graph.before(node.id)

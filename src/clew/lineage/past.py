@@ -229,7 +229,7 @@ class Past:
         """The commits whose dvc.lock has one of the blocks, and who contains them."""
         found = {document for number in blocks for document in self.locks.get(number, ())}
         commits = [commit for document in found for commit in self._with_lock.get(document, ())]
-        commits.sort(key=lambda commit: self._order[commit.id])
+        commits.sort(key=lambda commit: (commit.time, self._order[commit.id]))
         bits = 0
         for one in commits:
             bits |= self._containing[one.id]

@@ -47,13 +47,15 @@ def params(stage: Stage) -> dict[str, Any]:
         return {"": f"unreadable: {error}"}
 
 
-def origins(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a run's params say it fetched.
+def origins(stage: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a run's params say it fetched: those in the stage's own section, for a report may be run with all params.
 
-    >>> origins({"fetch_data.sources.notes.uri": "file://n.csv", "fetch_data.sources.notes.sha256": "ab"})
-    [{'name': 'notes', 'uri': 'file://n.csv', 'sha256': 'ab', 'license': None}]
+    >>> values = {"fetch.notes.uri": "file://n.csv", "fetch.notes.sha256": "ab"}
+    >>> origins("fetch", values), origins("report", values)
+    ([{'name': 'notes', 'uri': 'file://n.csv', 'sha256': 'ab', 'license': None}], [])
     """
     found = []
+    values = {name: value for name, value in values.items() if name.split(".")[0] == stage.partition("@")[0]}
     for name, value in values.items():
         section, _, last = name.rpartition(".")
         if last == "uri" and isinstance(value, str):
@@ -191,9 +193,10 @@ class Records:
         if path is None:
             return None
         try:
-            return both_digests(path)[1] if both_digests(path)[0] == md5 else None
+            found, sha256 = both_digests(path)
         except OSError:
             return None
+        return sha256 if found == md5 else None
 
     def _of_folder(self, md5: str) -> str | None:
         try:
@@ -209,7 +212,6 @@ class Records:
         return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else None
 
 
-@lru_cache(maxsize=4096)
 def both_digests(path: Path) -> tuple[str, str]:
     """MD5 and SHA-256 of a file, read once in chunks of 1 MiB, and told on a terminal for large ones."""
     md5, sha256, done = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -81,7 +81,8 @@ def resolve(
     for name in names:
         roots = at(linker, where, name)
         if roots:
-            return Thing(asked, "path", where, roots, notes=[*_stale(where, roots), *_unlisted(linker, roots)])
+            notes = [*_stale(where, roots), *_unlisted(linker, roots), *_other_there(repo, where, roots)]
+            return Thing(asked, "path", where, roots, notes=notes)
     if metric:
         raise HistoryError(
             f"there is no {metric['path']}", where=where.name, fix=_nearest(metric["path"], _known(linker, where))
@@ -161,6 +162,22 @@ def _unlisted(linker: Linker, roots: Iterable[Root]) -> list[str]:
         for root in roots
         if root.member and linker.listing(root.artifact.md5) is None
     ]
+
+
+def _other_there(repo: pygit2.Repository, where: Revision, roots: Iterable[Root]) -> Iterator[str]:
+    """A word for what lies in the work tree and is plainly not what dvc.lock names: by its bytes and files counted.
+
+    Nothing large is hashed for it.
+    """
+    for root in roots:
+        artifact, path = root.artifact, Path(repo.workdir or ".") / root.artifact.path
+        if where.commit is not None or not root.stage or not path.exists() or artifact.size is None:
+            continue
+        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+        there = sum(file.stat().st_size for file in files), len(files) if path.is_dir() else None
+        tracked = where.digest(artifact.path)
+        if there != (artifact.size, artifact.nfiles) or tracked not in (None, artifact.md5):
+            yield f"what lies at {artifact.path} now is not what {root.stage} made: the thread is of what it made"
 
 
 def _metric(linker: Linker, where: Revision, asked: str, path: str, name: str) -> Thing:

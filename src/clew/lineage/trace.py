@@ -150,7 +150,7 @@ class Walk:
                         seen[dep] = provenance.code(self.repo, where, dep, changes.get(dep.path), head)
                 facts["code"] = [seen[dep] for dep in self.code.get(run, ())]
                 facts["record"] = self.records.of(where, stage, block, changes.get(records[stage]))
-                self._origins(run, provenance.origins(facts["params"]), roots)
+                self._origins(run, provenance.origins(stage, facts["params"]), roots)
 
     def _origins(self, run: str, found: list[dict[str, Any]], roots: Iterable[Root]) -> None:
         """Where a run fetched from; of a file of one source (`data/raw/<source>/…`) that source alone."""
