@@ -1,0 +1,192 @@
+"""What is printed: terminal, JSON, Markdown, the page, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from compare_lab import Lab, N
+from typer.testing import CliRunner, Result
+
+from clew.cli.main import app
+from clew.errors import HistoryError
+from clew.history.compare import costs, markdown
+
+NASTY = "\x1b[31m<script>alert(1)</script> | `x` [link](http://e) @all"
+
+
+@pytest.fixture
+def good(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """On branch good: better than main, with a title that would do harm if it could."""
+    lab.git("checkout", "-q", "-b", "good")
+    lab.commit(NASTY, rate=0.01, wrong=[], code="train(better)\n")
+    monkeypatch.chdir(lab.root)
+    return lab
+
+
+def clew(*arguments: str, code: int = 0) -> Result:
+    done = CliRunner().invoke(app, ["compare", *arguments], env={"COLUMNS": "140"})
+    assert done.exit_code == code, (done.output, done.exception)
+    return done
+
+
+def test_the_table_has_every_section(good: Lab) -> None:
+    said = clew("main", "good").stdout.replace("\u202f", " ")
+    for part in (
+        r"sft\.learning_rate +0\.001 → 0\.01",
+        r"src/train\.py changed · sft",
+        r"stress\.accuracy +75\.0 → 100\.0 % ▲",
+        r"▲ stress\.accuracy@sft better: \+25\.0 points \(",
+        r"the same numbers as before: base",
+        r"sft\.learning_rate → sft → predict@sft → evaluate: reaches every metric of sft; none of base",
+        r"\d+ paired tests on the stored predictions of the same rows, [\d ]+ resamples, Holm-corrected together",
+    ):
+        assert re.search(part, said), part
+    assert "\x1b" not in said
+
+
+def test_the_table_of_many_revisions_says_what_it_left_out(good: Lab) -> None:
+    for i in range(12):
+        good.commit(f"Step {i}", rate=1.0 + i, wrong=range(i))
+    said = clew("main", *(f"good~{i}" for i in range(12))).stdout.replace("\u202f", " ")
+    assert re.search(r"sft stress\.accuracy +75\.0 % +8\d\.\d % [=▲]", said)
+    assert "left out, for the width of this terminal: " in said
+    assert "good~11 (--json, --md or --html has all)" in said
+    assert max(map(len, said.splitlines())) <= 140
+
+
+def test_json_has_everything(good: Lab) -> None:
+    found = json.loads(clew("main", "good", "--json").stdout)
+    (side,) = found["revisions"]
+    assert found["baseline"]["name"] == "main"
+    assert side["asked"] == {"sft.learning_rate": {"before": 0.001, "after": 0.01}}
+    by_name = {(n["variant"], n["name"]): n for n in side["came_out"]}
+    accuracy = by_name["sft", "stress.accuracy"]
+    assert (accuracy["verdict"], accuracy["difference"], accuracy["paired"]["n"]) == ("better", 0.25, N)
+    assert by_name["base", "stress.accuracy"]["verdict"] == "no difference shown"
+    odds = by_name["sft", "stress.pronoun.average_odds_difference"]
+    assert (odds["verdict"], odds["reason"]) == (None, "no value before: no false-positive rate")
+    assert side["why"][0]["stages"] == ["sft", "predict@sft", "evaluate"]
+    assert [commit["title"] for commit in side["code"][0]["commits"]] == [NASTY]
+
+
+def test_numbers_that_are_not_finite_are_null_in_json(good: Lab) -> None:
+    path = good.root / "metrics/quality.json"
+    tree = json.loads(path.read_text())
+    tree["sft"]["stress"]["log_loss"]["value"] = float("inf")
+    path.write_text(json.dumps(tree))
+    (side,) = json.loads(clew("good", "--json").stdout, parse_constant=pytest.fail)["revisions"]
+    assert next(n for n in side["came_out"] if n["name"] == "stress.log_loss")["difference"] is not None
+    clew("good", "--html", "page.html")
+    clew("good")
+
+
+def test_markdown_is_a_comment_in_which_no_title_does_harm(good: Lab) -> None:
+    said = clew("main", "good", "--md").stdout
+    assert said.startswith("### `main` → `good`")
+    assert re.search(r"^\*\*\d+ better\*\*, \*\*0 worse\*\*", said, re.M)
+    assert "| ▲ | `stress.accuracy` sft | 75.0 % | 100.0 % | +25.0 points" in said.replace("\u202f", " ")
+    outside_code = re.sub(r"`[^`\n]*`", "", said)
+    assert "<script>" not in outside_code
+    assert "@all" not in outside_code
+    rows = [line for line in said.splitlines() if line.startswith("|")]
+    widths = {line.replace("\\|", "").count("|") for line in rows}
+    assert widths <= {5, 6, 4}
+
+
+@pytest.mark.parametrize("text", ["a|b", "`x`", "<b>", "@you", "line\nbreak", "*star*", "[a](b)", "#1"])
+def test_plain_text_in_markdown_is_only_text(text: str) -> None:
+    said = markdown.plain(text)
+    assert "\n" not in said
+    assert not re.search(r"(?<!\\)[`*\[\]|#]|<|@\w", said)
+
+
+class Page(HTMLParser):
+    """Counts elements, and holds that they are closed and that nothing is fetched."""
+
+    VOID = ("meta", "line", "circle", "rect", "br", "link", "img")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: dict[str, int] = {}
+        self.open: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.count[tag] = self.count.get(tag, 0) + 1
+        self.fetched += [str(value) for name, value in attrs if name in ("src", "href") and str(value)[:1] != "#"]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone_and_draws_both_sides(good: Lab) -> None:
+    assert clew("main", "good", "--html", "out/page.html").stdout == "wrote out/page.html\n"
+    text = Path("out/page.html").read_text()
+    page = Page()
+    page.feed(text)
+    assert (page.open, page.fetched, page.count.get("script", 0)) == ([], [], 0)
+    assert page.count["circle"] == 8, "accuracy and parity, of base and sft, on both sides"
+    assert "prefers-color-scheme: dark" in text
+    assert "width=device-width" in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "\x1b" not in text
+
+
+def test_worse_fails_and_only_what_was_named(good: Lab) -> None:
+    clew("main", "good", "--fail-if-worse", "*")
+    done = clew("good", "main", "--fail-if-worse", "stress.accuracy@sft", code=1)
+    assert "clew: worse: stress.accuracy@sft of main" in done.stderr
+    clew("good", "main", "--fail-if-worse", "accuracy", code=1)
+    clew("good", "main", "--fail-if-worse", "accuracy@base")
+
+
+def test_what_could_not_be_judged_is_told_and_is_no_failure(good: Lab) -> None:
+    good.commit("Elsewhere", wrong=range(N), rate=0.5, cached=False)
+    done = clew("main", "good", "--fail-if-worse", "stress.accuracy@sft")
+    assert "clew: not judged: stress.accuracy@sft of good: the predictions" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--fail-if-worse", "stress.acuracy"], "Did you mean stress.accuracy"),
+        (["--fail-if-worse", "accuracy@int9"], "no number of that name"),
+        (["--fail-if-worse", "accuracy", "--no-tests"], "--no-tests"),
+        (["--json", "--md"], "choose one"),
+    ],
+)
+def test_bad_usage_is_exit_code_2(good: Lab, arguments: list[str], said: str) -> None:
+    done = clew("main", "good", *arguments, code=2)
+    assert said in re.sub(r"[\s│]+", " ", done.stderr)
+    assert done.stdout == ""
+
+
+def test_an_unknown_revision_is_the_error_of_the_boundary(good: Lab) -> None:
+    done = CliRunner().invoke(app, ["compare", "main", "goood"])
+    assert isinstance(done.exception, HistoryError)
+
+
+def test_time_is_shown_and_a_record_of_another_run_is_not_believed(good: Lab) -> None:
+    folder = good.root / "metrics/runtime"
+    folder.mkdir()
+    record = {"seconds": 90.0, "peak_memory_bytes": 2e9, "hardware": {"cpu": "Z80", "cores": 1, "gpu": None}}
+    (folder / "sft.json").write_text(json.dumps(record))
+    (folder / "evaluate.json").write_text(json.dumps({**record, "outs": {"metrics/quality.json": "0" * 64}}))
+    side = good.side("good", ".", tests=False)
+    assert [(c.stage, c.before, costs.machine(c.after or {})) for c in side.costs] == [("sft", None, "Z80, 1 cores")]
+    assert "time and memory: sft – → 1 min 30 s, 2.0 GB" in clew("good", ".").stdout.replace("\u202f", " ")
+
+
+def test_other_metrics_are_in_json_as_dvc_would_show_them(good: Lab) -> None:
+    path = good.root / "dvc.yaml"
+    path.write_text(path.read_text().replace("metrics/latency.json", "metrics/sft.json"))
+    (good.root / "metrics/sft.json").write_text('{"best": {"loss": 0.5}}')
+    (side,) = json.loads(clew("good", ".", "--json").stdout)["revisions"]
+    assert side["other_metrics"] == {"metrics/sft.json:best.loss": {"after": 0.5}}
