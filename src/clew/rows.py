@@ -84,13 +84,35 @@ def _nfc(value: Any) -> Any:
     return value
 
 
+_PUNCTUATION = {"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs"}
+"""Categories of Unicode that do not count: punctuation, white space, what is not seen."""
+
+_BETWEEN_WORDS = re.compile(
+    r"(?<=\d)[.,:/*–-](?=\d)"  # 1.5, 10-12, 3/4
+    r"|(?<![^\W_])-(?=[$£€¥]?\.?\d)|(?<![^\W_])(?<!\.)\.(?=\d)"  # -5, -$5, .5
+    r"|[%‰]|(?<=[^\W_])\#"  # 5 %, C#
+    r"|([\W_])"
+)
+"""Punctuation that is part of a number or a name, or (group 1) anything that is no letter and no digit."""
+
+
 def normalise(text: str) -> str:
-    """Text as duplicates are judged: NFKC, lower case, runs of anything but letters and digits as one space.
+    """Text as duplicates are judged: NFKC and lower case; punctuation and white space as one space.
+
+    Letters, digits, marks (the vowel signs of Hindi) and symbols (`+`, `€`, emoji) count, and punctuation does where
+    it is part of a number. A text of punctuation only stands for itself.
 
     >>> normalise("  It’s\\tFINE! ")
     'it s fine'
+    >>> normalise("At -1.5 € (or so)?")
+    'at -1.5 € or so'
     """
-    return re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).lower()).strip()
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
+    return " ".join(_BETWEEN_WORDS.sub(_counted, folded).split()) or text.strip()
+
+
+def _counted(found: re.Match[str]) -> str:
+    return " " if found[1] and unicodedata.category(found[1]) in _PUNCTUATION else found[0]
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -38,9 +38,51 @@ def test_an_id_stays_what_it_was() -> None:
     )
 
 
-@given(TEXTS)
+MESSY = st.text(st.sampled_from("-–.,:/*5٣a_%#$€+( \u0301\u0327\u200dİΣσ¨´कि😀"), max_size=12) | TEXTS
+
+
+@given(MESSY)
 def test_normalising_twice_changes_nothing(text: str) -> None:
     assert rows.normalise(rows.normalise(text)) == rows.normalise(text)
+
+
+def _what_counts(text: str) -> str:
+    """The letters, digits, marks and symbols of a text, folded."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
+    return "".join(character for character in folded if unicodedata.category(character)[0] in "LNMS")
+
+
+@given(MESSY, MESSY)
+def test_texts_of_other_letters_digits_marks_or_symbols_differ(one: str, other: str) -> None:
+    if _what_counts(one) != _what_counts(other):
+        assert rows.normalise(one) != rows.normalise(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("I love C++", "I love C"),
+        ("I love C#", "I love C"),
+        ("कि", "का"),
+        ("-5 euro", "5 euro"),
+        ("(-$.5)", "($.5)"),
+        ("5 %", "5"),
+        ("1.5 mg", "1 5 mg"),
+        (".5 mg", "5 mg"),
+        ("😀", "😢"),
+        ("!!!", "?"),
+    ],
+)
+def test_what_means_something_else_is_another_text(one: str, other: str) -> None:
+    assert rows.normalise(one) != rows.normalise(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("COVID-19, he said.", "covid 19 he said"), ("- 5 items", "5 items"), ("so ...5", "So 5"), ("“a_b”", "A b!")],
+)
+def test_punctuation_case_and_white_space_do_not_count(one: str, other: str) -> None:
+    assert rows.normalise(one) == rows.normalise(other)
 
 
 def test_rows_of_another_schema_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
