@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +18,13 @@ def _split(valid: float = 0.2, test: float = 0.3, limits: params.Sides | None = 
 
 
 def _rows(texts: list[str]) -> list[dict[str, Any]]:
-    return [{"row_id": str(number), "task": "t", "text": text} for number, text in enumerate(texts)]
+    user = [{"role": "user", "content": "What?"}]
+    more = {"task": "t", "choices": None, "messages": user}
+    return [{"row_id": str(number), "text": text} | more for number, text in enumerate(texts)]
+
+
+def _question(text: str, shown: str, choices: list[str]) -> dict[str, Any]:
+    return {"text": text, "messages": [{"role": "user", "content": f"Choose.\n{shown}\nWhich?"}], "choices": choices}
 
 
 @given(TEXTS, st.integers(0, 2**32 - 1))
@@ -28,6 +35,28 @@ def test_nothing_leaks_whatever_the_texts(texts: list[str], seed: int) -> None:
 
 def test_a_leak_is_found() -> None:
     assert splitting.leaks(_rows(["A b!", "a  B"]), ["train", "test"]) == {"a b"}
+
+
+def test_a_question_is_one_group_whatever_its_options_are() -> None:
+    first = _question("Alloys are\n\ncleaned by\nA. Acid\nB.  Heat ", "A. Heat\nB. Acid", ["A", "B"])
+    again = _question(
+        "alloys are cleaned by:\nA. acid \nB. Heat\nC. sand", "A. acid\nB. Heat\nC. sand", ["A", "B", "C"]
+    )
+    assert splitting.group(first) == "Alloys are\ncleaned by"
+    assert splitting.leaks([first, again], ["train", "test"]) == {"alloys are cleaned by"}
+    assert not splitting.leaks([first, again], ["test", "test"])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        _question("A. Acid\nB. Heat", "A. Heat\nB. Acid", ["A", "B"]),  # nothing but options
+        _question("How\nare\nyou", "A. well\nB. ill", ["A", "B"]),  # the options are no part of the text
+        _question("It is\nyes\nno", "yes or no", ["yes", "no"]),  # fixed words
+    ],
+)
+def test_other_texts_are_their_own_group(row: dict[str, Any]) -> None:
+    assert splitting.group(row) == row["text"]
 
 
 def test_shares_are_kept_about() -> None:

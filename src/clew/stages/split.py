@@ -1,4 +1,4 @@
-"""split: data/clean.parquet → data/splits/{train,valid,test}.parquet; no text stands on two sides."""
+"""split: data/clean.parquet → data/splits/{train,valid,test}.parquet; no text and no question stands on two sides."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def run(split: params.Split, seed: int) -> dict[str, Any]:
-    """Give each row its side by its text, keep each task within its limits, and check that nothing leaks."""
+    """Give each row its side by its text or question, keep each task within its limits, and check for leaks."""
     before = rows.read(paths.CLEAN)
-    sides = [splitting.side(row["text"], split, seed) for row in before]
+    sides = [splitting.side(splitting.group(row), split, seed) for row in before]
     stays = splitting.within_limits(before, sides, split, seed)
     kept = [(row, side) for row, side, stay in zip(before, sides, stays, strict=True) if stay]
     counts = Counter(side for _, side in kept)
