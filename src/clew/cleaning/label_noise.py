@@ -6,6 +6,7 @@ at .81 fewer than half. So the measured accuracy decides: drop at or above `min_
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,14 @@ def find(rows: list[dict[str, Any]], rule: LabelNoiseRule, seed: int) -> Finding
         texts = [rows[position]["text"] for position in positions]
         labels = [rows[position]["label"] for position in positions]
         _check(task, labels, rule.folds)
-        doubted, confidence, accuracy = doubts(texts, labels, rule.folds, seed)
+        try:
+            doubted, confidence, accuracy = doubts(texts, labels, rule.folds, seed)
+        except NoTerms:
+            raise DataError(
+                "the texts hold no characters to learn from",
+                where=f"clean.label_noise.tasks: {task}",
+                fix="Take the task out, or mend its text under prepare.",
+            ) from None
         drop = accuracy >= rule.min_accuracy
         for position, is_doubted, own in zip(positions, doubted, confidence, strict=True):
             if is_doubted:
@@ -57,38 +65,65 @@ def doubts(
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64], float]:
     """Which labels are doubted (n,), the probability given to each row's own label (n,), and the accuracy.
 
-    Probabilities are out of fold: logistic regression on tf-idf of words and word pairs; issues by cleanlab's
-    `prune_by_noise_rate`.
+    Probabilities are out of fold: logistic regression on tf-idf of words and word pairs, or of characters and their
+    pairs where words are not told apart or never recur; issues by cleanlab's `prune_by_noise_rate`.
     """
     import numpy as np
     from cleanlab.filter import find_label_issues
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from threadpoolctl import threadpool_limits
 
     classes, codes = np.unique(labels, return_inverse=True)
-    model = make_pipeline(
-        TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True),
-        LogisticRegression(C=10, max_iter=1000),
-    )
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    with threadpool_limits(1):  # these products are small: threads that wait for each other take ten times as long
-        probabilities = cross_val_predict(model, texts, codes, cv=splitter, method="predict_proba")
+    probabilities = _probabilities(texts, codes, folds, seed)
     issues = find_label_issues(codes, probabilities, filter_by="prune_by_noise_rate", n_jobs=1)
     accuracy = float((probabilities.argmax(axis=1) == codes).mean())
     assert probabilities.shape == (len(labels), len(classes))  # noqa: S101 - every class stands in every fold
     return issues, probabilities[np.arange(len(codes)), codes], accuracy
 
 
+class NoTerms(Exception):  # noqa: N818 - told as a DataError with the task's name
+    """The texts hold nothing to learn from."""
+
+
+UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+"""Letters of scripts without spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, kana, Han."""
+
+
+def _probabilities(texts: list[str], codes: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.float64]:
+    """Of each class, out of fold (n, classes); from words, or from characters where words say nothing."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from threadpoolctl import threadpool_limits
+
+    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    characters = TfidfVectorizer(ngram_range=(1, 2), analyzer="char", sublinear_tf=True)
+    unspaced = sum(len(UNSPACED.findall(text)) for text in texts)
+    letters = sum(character.isalpha() for text in texts for character in text)
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    for features in [characters] if 2 * unspaced > letters else [words, characters]:
+        model = make_pipeline(features, LogisticRegression(C=10, max_iter=1000))
+        try:
+            with threadpool_limits(1):  # small products: threads that wait for each other take ten times as long
+                found: NDArray[np.float64] = cross_val_predict(model, texts, codes, cv=splitter, method="predict_proba")
+            return found
+        except ValueError as error:
+            if "terms" not in str(error) and "vocabulary" not in str(error):
+                raise
+    raise NoTerms
+
+
 def _check(task: str, labels: list[str], folds: int) -> None:
     counts = Counter(labels)
     where = f"clean.label_noise.tasks: {task}"
-    if len(counts) < 2:
-        only = f" ({next(iter(counts))})" if counts else ""
+    if not counts:
         raise DataError(
-            f"label noise needs two classes, and the rows have {len(counts)}{only}",
+            "the rules before label noise left no row of the task",
+            where=where,
+            fix="Loosen clean.missing, clean.length or clean.duplicates, or take the task out.",
+        )
+    if len(counts) < 2:
+        raise DataError(
+            f"label noise needs two classes, and the rows that are left have one ({next(iter(counts))})",
             where=where,
             fix="Take the task out of clean.label_noise.tasks, or mend its label mapping under prepare.",
         )

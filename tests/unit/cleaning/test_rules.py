@@ -106,6 +106,33 @@ def test_clean_labels_are_left_alone() -> None:
     assert not label_noise.find(_topics(0)[0], _rule(0.9, "t"), 0).by_position
 
 
+def test_other_seeds_make_other_folds() -> None:
+    rows, _ = _topics(10)
+    scores = [
+        [f.score for f in label_noise.find(rows, _rule(0.9, "t"), seed).by_position.values()] for seed in (0, 0, 1)
+    ]
+    assert scores[0] == scores[1] != scores[2]
+
+
+def test_texts_without_spaces_and_of_unique_words_are_told_apart_by_their_characters() -> None:
+    draw = random.Random(0)
+    chinese = {"yes": "害怕担心恐慌疲倦", "no": "晴天野餐假日蛋糕"}
+    made = [(label, "我觉得，" + "".join(draw.choices(chinese[label], k=9))) for label in ["yes", "no"] * 30]
+    unique = [
+        (label, letter * 3 + str(number)) for number in range(10) for label, letter in (("yes", "a"), ("no", "b"))
+    ]
+    for texts in (made, unique):
+        rows = [_row(text, label) for label, text in texts]
+        assert label_noise.find(rows, _rule(0.9, "t"), 0).figures["t"]["accuracy"] > 0.9
+    with pytest.raises(DataError, match="the texts hold no characters to learn from"):
+        label_noise.find([_row("", label) for label in ["yes", "no"] * 10], _rule(0.9, "t"), 0)
+
+
+def test_no_rows_left_for_a_task_is_told_as_such() -> None:
+    with pytest.raises(DataError, match="the rules before label noise left no row of the task"):
+        label_noise.find([_row("a", task="other")], _rule(0.9, "t"), 0)
+
+
 def test_one_class_only_and_too_few_rows_are_told() -> None:
     with pytest.raises(DataError, match=r"clean.label_noise.tasks: t: label noise needs two classes.*\(yes\)"):
         label_noise.find([_row("a"), _row("b")], _rule(0.9, "t"), 0)
