@@ -3,7 +3,8 @@
     {"question": "Which vitamin …", "options": "A. K\\nB. C", "answer": "B. C"}     one line of a JSONL file
     → messages [user: "Which vitamin …\\nA. C\\nB. K\\nAnswer with the letter."], label "A", choices [A, B]
 
-Templates are Jinja in its immutable sandbox: they see the record's columns and nothing else.
+Templates are Jinja in its immutable sandbox: they see the record's columns and nothing else, and a short one cannot
+build something huge: `**` is refused, `*` is for small numbers.
 """
 
 from __future__ import annotations
@@ -15,18 +16,27 @@ import json
 import random
 import re
 import string
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from clew.errors import DataError
 from clew.rows import normalise
 
 if TYPE_CHECKING:
+    from jinja2.sandbox import SandboxedEnvironment
+
     from clew import params
+
+LARGEST_FACTOR = 10**9
+"""What `*` may multiply in a template."""
+
+COLUMNS_TOLD = 12
 
 Record = dict[str, Any]
 Render = Callable[[str, Mapping[str, Any]], str]
+Parsed = TypeVar("Parsed")
 
 
 class Unfit(Exception):  # noqa: N818 - a record's verdict, not an error of the program
@@ -38,57 +48,118 @@ class Unfit(Exception):  # noqa: N818 - a record's verdict, not an error of the 
 
 
 def records(path: Path, form: str) -> Iterator[Record]:
-    """The records of a file, in order: dicts of column → value.
+    """The records of a file, in order: dicts of column → value. Columns of one name are a ValueError.
 
-    A line of JSONL that is not an object comes as {} with the line under the key None.
+    What is no record (a line of JSONL that is not an object or has a key twice, a row of CSV with more or fewer
+    fields than columns) comes as {None: what it is}.
     """
     if form == "csv":
         csv.field_size_limit(1 << 30)
         with path.open(newline="", encoding="utf-8-sig") as file:
-            yield from csv.DictReader(file, strict=True)  # an open quote must not swallow rows
+            lines = (
+                fields for fields in csv.reader(file, strict=True) if fields
+            )  # an open quote must not swallow rows
+            header = next(lines, [])
+            _check_unique(header)
+            yield from (_csv_row(header, fields) for fields in lines)
     elif form == "jsonl":
         with path.open(encoding="utf-8-sig") as file:
             yield from (_json_line(line) for line in file if line.strip())
     else:
         import pyarrow.parquet as pq
 
-        for batch in pq.ParquetFile(path).iter_batches():
+        file = pq.ParquetFile(path)
+        _check_unique(file.schema_arrow.names)
+        for batch in file.iter_batches():
             yield from batch.to_pylist()
+
+
+def _check_unique(names: list[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"column `{twice[0]}` stands there twice")
+
+
+def _csv_row(header: list[str], fields: list[str]) -> Record:
+    if len(fields) != len(header):
+        return {None: f"{len(fields)} fields, not {len(header)}: {fields}"}  # type: ignore[dict-item]
+    return dict(zip(header, fields, strict=True))
 
 
 def _json_line(line: str) -> Record:
     try:
-        value = json.loads(line)
+        value = json.loads(line, object_pairs_hook=_object)
         json.dumps(value, ensure_ascii=False).encode()  # lone surrogates have no UTF-8
     except (ValueError, RecursionError):
         value = None
     return value if isinstance(value, dict) else {None: line}  # type: ignore[dict-item]
 
 
-def renderer() -> Render:
-    """A function that renders a template with a record, in the sandbox, failing on unknown names."""
+def _object(pairs: list[tuple[str, Any]]) -> Record:
+    _check_unique([name for name, _ in pairs])
+    return dict(pairs)
+
+
+def _sandbox() -> SandboxedEnvironment:
     import jinja2
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=False)
+    class Sandbox(ImmutableSandboxedEnvironment):
+        intercepted_binops = frozenset({"**", "*"})  # also keeps them out of the folding of constants
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002
+            if operator == "**":
+                raise jinja2.exceptions.SecurityError("`**` is not allowed")
+            if not all(isinstance(factor, (int, float)) and abs(factor) <= LARGEST_FACTOR for factor in (left, right)):
+                raise jinja2.exceptions.SecurityError(f"`*` is for numbers up to {LARGEST_FACTOR:,}")
+            return left * right
+
+    environment = Sandbox(undefined=jinja2.StrictUndefined, keep_trailing_newline=False)
     for name in ("random", "shuffle"):
         environment.filters.pop(name, None)  # the same record must make the same row
-    environment.globals.clear()  # lipsum draws at random, cycler keeps state
+    environment.globals.clear()  # lipsum draws at random, cycler keeps state, range builds long lists
+    return environment
+
+
+def _parsed(parse: Callable[[str], Parsed], template: str) -> Parsed:
+    """`parse(template)`, any failure of it as a TemplateSyntaxError."""
+    import jinja2
+
+    try:
+        return parse(template)
+    except jinja2.TemplateSyntaxError:
+        raise
+    except Exception as error:
+        what = "nested too deeply" if isinstance(error, (RecursionError, MemoryError)) else str(error)
+        raise jinja2.TemplateSyntaxError(what, lineno=1) from None
+
+
+def renderer() -> Render:
+    """A function that renders a template with a record, in the sandbox, failing on unknown names.
+
+    It raises TemplateSyntaxError for what is no template, DataError for what the sandbox refuses, and Unfit for
+    whatever else goes wrong with a record.
+    """
+    import jinja2
+
+    environment = _sandbox()
     compiled: dict[str, jinja2.Template] = {}
 
     def render(template: str, values: Mapping[str, Any]) -> str:
         if template not in compiled:
-            compiled[template] = environment.from_string(template)
+            compiled[template] = _parsed(environment.from_string, template)
         try:
-            return compiled[template].render({**values, "record": values}).strip()
+            text = compiled[template].render({**values, "record": values}).strip()
+            text.encode()  # a template can write a lone surrogate
         except jinja2.exceptions.SecurityError as error:
             raise DataError(
                 f"a template reaches outside its sandbox ({error})",
                 where=f"prepare: {template[:60]!r}",
                 fix="Templates may use the record's columns and Jinja's filters only.",
             ) from None
-        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, MemoryError) as error:
+        except Exception as error:  # a template is a program of the user's: it can raise anything
             raise Unfit("template", f"{type(error).__name__}: {error}"[:200]) from None
+        return text
 
     return render
 
@@ -98,14 +169,14 @@ def columns(mapping: params.Mapping, task: str) -> set[str]:
     import jinja2
     from jinja2 import meta
 
-    environment = jinja2.Environment(autoescape=False)  # noqa: S701 - parses only; prompts are not HTML
+    environment = _sandbox()
     used: set[str] = set()
     for name in ("system", "prompt", "text", "label", "options", "answer", "completion"):
         template = getattr(mapping, name, None)
         if template is None:
             continue
         try:
-            found = meta.find_undeclared_variables(environment.parse(template))
+            found = _parsed(lambda text: meta.find_undeclared_variables(environment.parse(text)), template)
         except jinja2.TemplateSyntaxError as error:
             raise DataError(
                 f"not a template: {error.message}",
@@ -122,11 +193,18 @@ def check_columns(mapping: params.Mapping, task: str, record: Record, file: str)
     missing = sorted(columns(mapping, task) - set(present))
     if missing:
         near = difflib.get_close_matches(missing[0], present, n=1)
+        more = f" and {len(present) - COLUMNS_TOLD:,} more" if len(present) > COLUMNS_TOLD else ""
         raise DataError(
-            f"column `{missing[0]}` is missing" + (f"; did you mean `{near[0]}`?" if near else ""),
+            f"column `{missing[0]}` is missing" + (f"; did you mean `{one_line(near[0])}`?" if near else ""),
             where=f"prepare.tasks.{task}, {mapping.source}/{file}",
-            fix=f"The columns are: {', '.join(present)}.",
+            fix=f"The columns are: {', '.join(map(one_line, present[:COLUMNS_TOLD]))}{more}.",
         )
+
+
+def one_line(text: str, limit: int = 60) -> str:
+    """A text from the data for a message of one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[:limit] + "…"
 
 
 def content(task: str, mapping: Any, record: Record, render: Render) -> Record:
@@ -159,9 +237,9 @@ def _label(mapping: params.LabelMapping, record: Record, render: Render, draw: r
 
 
 def _options(mapping: params.OptionsMapping, record: Record, render: Render, draw: random.Random) -> Record:
-    strip = re.compile(rf"^(?:{mapping.strip})")
-    options = [strip.sub("", line).strip() for line in render(mapping.options, record).splitlines() if line.strip()]
-    answer = strip.sub("", render(mapping.answer, record)).strip()
+    front = re.compile(mapping.strip)
+    options = [_without(front, line) for line in render(mapping.options, record).splitlines() if line.strip()]
+    answer = _without(front, render(mapping.answer, record))
     if not 2 <= len(options) <= len(string.ascii_uppercase):
         raise Unfit("number_of_options", str(len(options)))
     if options.count(answer) != 1:
@@ -179,6 +257,11 @@ def _options(mapping: params.OptionsMapping, record: Record, render: Render, dra
         "rejected": draw.choice(others) if mapping.rejected else None,
         "shown": {"options": shown},
     }
+
+
+def _without(front: re.Pattern[str], line: str) -> str:
+    found = front.match(line)
+    return line[found.end() if found else 0 :].strip()
 
 
 def _text(mapping: params.TextMapping, record: Record, render: Render, draw: random.Random) -> Record:  # noqa: ARG001

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +54,10 @@ def test_a_label_becomes_its_word_with_the_other_words_as_choices() -> None:
         (OPTIONS, {"text": "q", "options": "A. x", "answer": "A. x"}, "number_of_options"),
         (LABEL | {"text": "{{ text.nothing }}"}, {"text": "Hi", "label": "1"}, "template"),
         (LABEL | {"text": "{{ 1 / 0 }}"}, {"text": "Hi", "label": "1"}, "template"),
+        (LABEL | {"text": "{{ text | dictsort }}"}, {"text": "Hi", "label": "1"}, "template"),
+        (LABEL | {"text": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"}, {"text": "", "label": "1"}, "template"),
+        (LABEL | {"text": "{{ '\\ud800' }}"}, {"text": "Hi", "label": "1"}, "template"),
+        (LABEL | {"text": "{{ lipsum() }}"}, {"text": "Hi", "label": "1"}, "template"),
         (LABEL, {None: "{broken"}, "malformed"),
     ],
 )
@@ -81,16 +86,53 @@ def test_shuffled_options_keep_the_answer_and_their_order_is_fixed_by_the_text(
     assert row["rejected"] != row["label"]
 
 
+def test_strip_may_set_flags_and_hold_alternatives_and_cuts_only_the_front() -> None:
+    record = {"text": "q", "options": "a. x b. y\n2) z", "answer": "B. z"}
+    row = _content(_mapping(**OPTIONS | {"strip": r"(?i)[a-z]\. |\d\) ", "shuffle": False}), record)
+    assert row["messages"][0]["content"] == "q\nA. x b. y\nB. z"
+    assert row["label"] == "B"
+
+
 def test_a_group_needs_exactly_one_pattern_that_is_found() -> None:
     declared = _mapping(**LABEL | {"groups": {"pronoun": {"he": r"\bhe\b", "she": r"\bshe\b"}}})
     for text, groups in {"he": {"pronoun": "he"}, "she": {"pronoun": "she"}, "he, she": None, "they": None}.items():
         assert _content(declared, {"text": text, "label": "1"})["groups"] == groups
 
 
-@pytest.mark.parametrize("template", ["{{ ''.__class__.__mro__ }}", "{{ text.__init__.__globals__ }}"])
-def test_templates_cannot_leave_their_sandbox(template: str) -> None:
-    with pytest.raises((DataError, mapping.Unfit)):
-        _content(_mapping(**LABEL | {"prompt": template}), {"text": "Hi", "label": "1"})
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ text.__init__.__globals__ }}",
+        "{{ 9**(9**9) }}",
+        "{{ 'a' * 1000000000 }}",
+        "{{ [1] * 1000000000 }}",
+        "{{ 9999999999 * 9999999999 }}",
+    ],
+)
+def test_templates_cannot_leave_their_sandbox_or_build_something_huge(template: str) -> None:
+    declared = _mapping(**LABEL | {"prompt": template})
+    mapping.columns(declared, "t")
+    with pytest.raises(DataError, match="outside its sandbox"):
+        _content(declared, {"text": "Hi", "label": "1"})
+
+
+def test_small_numbers_multiply() -> None:
+    declared = _mapping(**LABEL | {"prompt": "{{ 2 * n * 1.5 }}"})
+    assert _content(declared, {"text": "", "label": "1", "n": 3})["messages"][0]["content"] == "9.0"
+
+
+DEEP = "{{ " + "[" * 2000 + "]" * 2000 + " }}"
+BLOCKS = "{% for a in [1] %}" * 25 + "{% endfor %}" * 25
+
+
+@pytest.mark.parametrize("template", [DEEP, BLOCKS, "{{ " + "9" * 5000 + " }}", "{{ text | random }}"])
+def test_what_does_not_compile_is_no_template(template: str) -> None:
+    with pytest.raises(jinja2.TemplateSyntaxError):
+        RENDER(template, {"text": ""})
+    if template != BLOCKS:  # which parses
+        with pytest.raises(DataError, match=r"not a template: (nested too deeply|Exceeds|No filter named)"):
+            mapping.columns(_mapping(**LABEL | {"prompt": template}), "t")
 
 
 def test_a_template_cannot_change_the_record() -> None:
@@ -107,6 +149,26 @@ def test_a_missing_column_is_told_with_the_nearest_name() -> None:
         mapping.check_columns(_mapping(**LABEL), "t", {"texts": "", "label": ""}, "f.csv")
     with pytest.raises(DataError, match="not a template"):
         mapping.columns(_mapping(**LABEL | {"prompt": "{{ text"}), "t")
+
+
+def test_of_many_columns_the_first_and_the_nearest_are_told_on_one_line() -> None:
+    record = {f"column\n{number}": "" for number in range(3000)} | {"label": "", "te\nxt": ""}
+    with pytest.raises(DataError, match=r"did you mean `te xt`\?.* column 0, .*, column 11 and 2,990 more") as error:
+        mapping.check_columns(_mapping(**LABEL), "t", record, "f.csv")
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_record_comes_as_what_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_text("\nlabel,text,context\n1,hi she\n\n1,a,b,c\n0,d,\n")
+    assert list(mapping.records(file, "csv")) == [
+        {None: "2 fields, not 3: ['1', 'hi she']"},
+        {None: "4 fields, not 3: ['1', 'a', 'b', 'c']"},
+        {"label": "0", "text": "d", "context": ""},
+    ]
+    for line in ('{"text": "a", "text": "b"}', '{"text": "\\ud800"}', "[1]", '"text"'):
+        file.write_text(line)
+        assert list(mapping.records(file, "jsonl")) == [{None: line}]
 
 
 def test_records_are_read_from_csv_jsonl_and_parquet(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ def run(clean: params.Clean, seed: int) -> dict[str, Any]:
     before = rows.read(paths.ROWS)
     left, verdicts, figures = apply(before, clean, seed)
     if not left:
-        raise DataError("no row is left", where="clean", fix="Loosen the rules; data/ledger/clean.parquet tells why.")
+        dropped = Counter(finding.rule for finding in verdicts.values()).most_common()
+        counts = ", ".join(f"{rule} {count:,}" for rule, count in dropped) or "none came in"
+        raise DataError(f"no row is left of {len(before):,}: {counts}", where="clean", fix="Loosen these rules.")
     entries = [_entry(row, verdicts.get(position)) for position, row in enumerate(before)]
     rows.write(paths.CLEAN, left)
     ledger.write("clean", entries, rows_in=len(before), rows_out=len(left))
@@ -34,6 +36,8 @@ def apply(
     verdicts: dict[int, Finding] = {}
     figures: dict[str, Any] = {}
     for name, find in RULES.items():
+        if not current:
+            break
         positions = list(current)
         findings = find([current[position] for position in positions], getattr(clean, name), seed)
         for local, finding in findings.by_position.items():

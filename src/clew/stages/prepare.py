@@ -49,8 +49,12 @@ def run(prepare: params.Prepare) -> dict[str, Any]:
 def _records(task: str, declared: params.Mapping) -> list[tuple[str, int, dict[str, Any]]]:
     """(file, number, record) of every record of a task's source, in the order of the files' names."""
     folder = paths.RAW / declared.source
-    files = sorted(path for path in folder.glob(declared.files) if path.is_file())
     where = f"prepare.tasks.{task}.files"
+    try:
+        files = sorted(path for path in folder.glob(declared.files) if path.is_file())
+    except ValueError as error:
+        what = f"`{declared.files}` is no glob: {error}"
+        raise DataError(what, where=where, fix="A `**` stands alone between slashes.") from None
     if not files:
         there = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         raise DataError(
@@ -62,8 +66,9 @@ def _records(task: str, declared: params.Mapping) -> list[tuple[str, int, dict[s
     for path in files:
         name = path.relative_to(folder).as_posix()
         of_file = _read(path, declared.format, where)
-        if of_file and None not in of_file[0]:
-            mapping.check_columns(declared, task, of_file[0], name)
+        first = next((record for record in of_file if None not in record), None)
+        if first is not None:
+            mapping.check_columns(declared, task, first, name)
         found += [(name, number, record) for number, record in enumerate(of_file)]
     if not found:
         raise DataError("the source has no records", where=where, fix="Look at the files it names.")
@@ -77,8 +82,8 @@ def _read(path: Path, form: str, where: str) -> list[dict[str, Any]]:
         return list(mapping.records(path, form))
     except UnicodeDecodeError as error:
         reason = f"byte {error.start} is not UTF-8"
-    except (pa.ArrowInvalid, csv.Error) as error:
-        reason = str(error).splitlines()[0]
+    except (pa.ArrowException, csv.Error, OSError, ValueError, ArithmeticError, LookupError) as error:
+        reason = mapping.one_line(str(error) or type(error).__name__, 200)
     raise DataError(f"{path} cannot be read as {form}: {reason}", where=where, fix="Set `format`, or mend the file.")
 
 

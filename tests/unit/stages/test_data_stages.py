@@ -134,5 +134,88 @@ def test_an_empty_split_and_nothing_left_are_told() -> None:
     clean.run(p.clean, 13)
     with pytest.raises(DataError, match="the valid split is empty"):
         split.run(p.split, 13)
-    with pytest.raises(DataError, match="no row is left"):
-        clean.run(_params(clean__length={"min_words": 50, "max_words": 60}).clean, 13)
+    p = _params(clean__length={"min_words": 50, "max_words": 60}, clean__label_noise__tasks=["stress"])
+    with pytest.raises(DataError, match="clean: no row is left of 30: length 30"):
+        clean.run(p.clean, 13)
+
+
+def test_a_share_of_unfit_records_up_to_the_limit_is_allowed() -> None:
+    _posts(4, "what,7")
+    prepare.run(_params(prepare__max_unfit=0.2).prepare)
+    assert [row["rule"] for row in ledger.read("prepare")].count("unknown_label") == 1
+
+
+def test_rows_of_csv_with_missing_or_surplus_fields_are_counted() -> None:
+    _posts(8, "no label", "a,1,b")
+    prepare.run(_params(prepare__max_unfit=0.2).prepare)
+    assert io.read_json(paths.PREPARE_METRICS)["stress"]["unfit"] == {"malformed": 2}
+    unfit = [row for row in ledger.read("prepare") if row["decision"] == "dropped"]
+    assert unfit[0]["detail"] == "1 fields, not 2: ['no label']"
+
+
+def test_columns_are_checked_on_the_first_record_that_is_one() -> None:
+    _posts(0, "broken", "fine,1")
+    with pytest.raises(DataError, match="column `post` is missing"):
+        prepare.run(_params(prepare__tasks__stress__text="{{ post }}").prepare)
+
+
+def _prepare_of(file: str) -> str:
+    """The one line that prepare says about the file, which is of the format that its name ends with."""
+    changes = {"prepare__tasks__stress__files": file, "prepare__tasks__stress__format": file.split(".")[-1]}
+    with pytest.raises(DataError) as error:
+        prepare.run(_params(**changes).prepare)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_files_that_cannot_be_read_are_told_on_one_line() -> None:
+    import datetime
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    _posts(3, '"open,1', "next,0")
+    folder = paths.RAW / "dreaddit"
+    assert "`a**.csv`" in _prepare_of("a**.csv")
+    assert "posts.csv cannot be read as csv: unexpected end of data" in _prepare_of("posts.csv")
+    (folder / "posts.csv").write_text('text,"la\nbel","la\nbel"\na,1,1\n')
+    assert "column `la bel` stands there twice" in _prepare_of("posts.csv")
+    pq.write_table(pa.table([["a"], ["b"]], names=["text", "text"]), folder / "twice.parquet")
+    assert "column `text` stands there twice" in _prepare_of("twice.parquet")
+    pq.write_table(
+        pa.table({"text": [f"{n} text" for n in range(5000)]}), folder / "whole.parquet", use_dictionary=False
+    )
+    damaged = bytearray((folder / "whole.parquet").read_bytes())
+    for start in (4, 300):  # the first page's header, its compressed values
+        broken = damaged[:start] + b"\xff" * 200 + damaged[start + 200 :]
+        (folder / "damaged.parquet").write_bytes(broken)
+        assert "cannot be read as parquet" in _prepare_of("damaged.parquet")
+    late = pa.array([int((datetime.datetime.max - datetime.datetime(1970, 1, 1)).total_seconds()) + 10**6])
+    pq.write_table(pa.table({"text": late.cast(pa.timestamp("s"))}), folder / "late.parquet")
+    assert "cannot be read as parquet" in _prepare_of("late.parquet")
+
+
+def test_a_leak_stops_the_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    _posts(60)
+    p = _params()
+    prepare.run(p.prepare)
+    clean.run(p.clean, 13)
+    rows.write(paths.CLEAN, rows.read(paths.CLEAN) * 2)
+    sides = iter(["train"] * 40 + ["valid"] * 40 + ["test"] * 40)
+    monkeypatch.setattr(split.splitting, "side", lambda *_: next(sides))
+    with pytest.raises(DataError, match="60 texts stand on two sides"):
+        split.run(p.split, 13)
+    assert not paths.SPLITS.exists()
+
+
+def test_rows_that_label_noise_doubts_weigh_less_from_then_on() -> None:
+    words = ["fear worry panic tired alone", "sunny picnic holiday cake music"]
+    lines = [f"{words[n % 2]} she {n},{n % 2 if n > 5 else 1 - n % 2}" for n in range(60)]
+    _posts(0, *lines)
+    p = _params(clean__label_noise__tasks=["stress"], clean__label_noise__min_accuracy=0.99)
+    prepare.run(p.prepare)
+    clean.run(p.clean, 13)
+    changed = {row["row_id"] for row in ledger.read("clean") if row["decision"] == "changed"}
+    weights = {row["row_id"]: row["weight"] for row in rows.read(paths.CLEAN)}
+    assert changed
+    assert weights == {row: 0.5 if row in changed else 1.0 for row in weights}
