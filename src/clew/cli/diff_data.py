@@ -12,11 +12,6 @@ import typer
 if TYPE_CHECKING:
     from clew.lineage.data_changes import DataChanges, DecisionChange, Pairs, Row, Rows, SetChange, Source, SourceChange
 
-NOTE = (
-    "Rows are compared by their exact content: a paraphrase is another row, a row that is absent is not a person who is"
-    " absent, and what the base model was trained on is unknown."
-)
-
 
 def diff_data(
     before: Annotated[str, typer.Argument(help="A branch, tag, commit or experiment, or `work tree`.")],
@@ -30,6 +25,7 @@ def diff_data(
     """
     from dataclasses import asdict
 
+    from clew.cli.row_lines import NOTE
     from clew.history import repository, snapshot, store
     from clew.lineage import data_changes
 
@@ -45,6 +41,7 @@ def diff_data(
         typer.echo(f"! {problem}")
     for line in lines(found, before, after):
         typer.echo(line)
+    typer.echo(f"\n{NOTE}")
 
 
 def lines(found: DataChanges, before: str, after: str) -> Iterator[str]:
@@ -59,8 +56,6 @@ def lines(found: DataChanges, before: str, after: str) -> Iterator[str]:
     yield from told or ([] if found.missing else [f"no difference between the data of {before} and {after}"])
     for line in found.missing:
         yield f"! not compared: {line}"
-    yield ""
-    yield NOTE
 
 
 def _source(name: str, change: SourceChange) -> Iterator[str]:

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from clew.lineage.biography import Biography, Chapter, Decision
 
 NOTE = (
-    "Rows are found by their exact content: a paraphrase is another row, a row that is absent is not a person who is"
-    " absent, and what the base model was trained on is unknown."
+    "Rows are told apart by their exact content: a paraphrase is another row, a row that is absent is not a person who"
+    " is absent, and what the base model was trained on is unknown."
 )
 SHORT = 200
 """Characters of a text that is shown."""
@@ -18,7 +18,7 @@ SHORT = 200
 
 def biography(row: Biography, shown: int | None) -> Iterator[str]:
     """The lines of one row; of its chapters the last `shown` (None: all), newest first."""
-    place = f"{row.source}/{row.file} record {row.record}" if row.source else "its ledger is not in the cache"
+    place = f"{row.source}/{row.file} record {row.record}" if row.source else "a file that no ledger names"
     kind = "".join(f", {name} {value}" for name, value in (("task", row.task), ("label", row.label)) if value)
     yield f"row {row.row_id}"
     yield f"  from {place}{kind}"
@@ -49,7 +49,7 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     if chapter.trained:
         weight = "" if chapter.weight is None else f", weight {chapter.weight:.6g}"
         yield f"    trained on{weight}: {', '.join(chapter.models) or 'no model was made from it'}"
-        yield f"    fed: {_fed(chapter.fed) if chapter.fed or not chapter.read else 'not recorded'}"
+        yield f"    fed: {_fed(chapter.fed)}"
     if not chapter.read:
         yield "    scores and weight not read (large files, or an old story): --scores --all"
     if chapter.unknown:
@@ -82,7 +82,7 @@ def _decision(now: Decision, before: Decision | None) -> str:
 
 def _fed(fed: Mapping[str, Mapping[str, Any] | None]) -> str:
     if not fed:
-        return "not read"
+        return "not recorded"
     return "; ".join(f"{stage} {_facts(facts)}" for stage, facts in fed.items())
 
 

@@ -123,11 +123,12 @@ def _biography(
     ]
     face = _face(row_id, reader, ours)
     ordinal = archive.sets.ordinal(row_id)
+    origin = archive.sets.origin(ordinal) if ordinal is not None else None
     return Biography(
         row_id=row_id,
-        source=face.get("source"),
-        file=face.get("file"),
-        record=face.get("record"),
+        source=origin.source if origin else None,
+        file=origin.file if origin else None,
+        record=origin.record if origin else None,
         task=face.get("task"),
         label=face.get("label"),
         text=face.get("text"),
@@ -170,19 +171,19 @@ class _Reader:
         self.archive, self.row_ids = archive, set(row_ids)
         self.found: dict[str, dict[str, list[Facts]] | None] = {}
 
-    def of(self, row_id: str, md5: str | None, columns: Sequence[str], *, always: bool = False) -> list[Facts] | None:
-        """A row's occurrences in a file; None where it is not read (not in the cache, or large and not `always`)."""
+    def of(self, row_id: str, md5: str | None, columns: Sequence[str]) -> list[Facts] | None:
+        """A row's occurrences in a file; None where it is not read (not in the cache, or large)."""
         if md5 is None:
             return []
-        if md5 not in self.found or (always and self.found[md5] is None):
-            self.found[md5] = self._read(md5, columns, always=always or self.archive.scores)
+        if md5 not in self.found:
+            self.found[md5] = self._read(md5, columns)
         rows = self.found[md5]
         return None if rows is None else rows.get(row_id, [])
 
-    def _read(self, md5: str, columns: Sequence[str], *, always: bool) -> dict[str, list[Facts]] | None:
+    def _read(self, md5: str, columns: Sequence[str]) -> dict[str, list[Facts]] | None:
         path = self.archive.store.find(md5)
         try:
-            if path is None or (not always and row_files.is_large(path)):
+            if path is None or (row_files.is_large(path) and not self.archive.scores):
                 return None
             return row_files.details(path, self.row_ids, columns)
         except (DataError, OSError):
@@ -208,7 +209,7 @@ def _chapter(row_id: str, run: Run[Story], reader: _Reader, *, read: bool) -> Ch
         trained=story.trained,
         models=story.models,
         weight=row[0].get("weight") if row else None,
-        fed={stage: _fed(row_id, md5, reader) for stage, md5 in last.chain.fed} if read else {},
+        fed={stage: _fed(row_id, md5, reader) if read else None for stage, md5 in last.chain.fed},
         unknown=story.unknown,
         read=now is not None,
     )
@@ -236,13 +237,11 @@ def _decisions(row_id: str, story: Story, chain: Chain, reader: _Reader) -> tupl
 
 
 def _face(row_id: str, reader: _Reader, runs: Sequence[Run[Story]]) -> Facts:
-    """Where the row comes from and what it says, from the newest commit that can tell."""
-    for run in reversed(runs):
-        chain = run.commits[-1].chain
-        stages = {stage for stage, *_ in run.story.decisions}
-        ledger = next((md5 for stage, md5 in chain.ledgers if stage in stages), None)
-        placed = reader.of(row_id, ledger, DECIDED, always=True) or [{}]
-        written = reader.of(row_id, chain.rows, ROW) or [{}]
-        if placed[0] or written[0]:
-            return {**written[0], **placed[0]}
+    """What the row says, from the newest commit whose data/rows.parquet can tell."""
+    chains = dict.fromkeys(at.chain.rows for run in reversed(runs) for at in reversed(run.commits))
+    for md5 in chains:
+        if md5 and reader.archive.store.find(md5):
+            rows = reader.of(row_id, md5, ROW)
+            if rows or rows is None:
+                return rows[0] if rows else {}
     return {}

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clew.lineage import row_tables
+from clew.lineage import arrow, row_tables
 from clew.lineage.data_changes import DecisionChange
 from clew.lineage.row_tables import Mask, Match, Positions
 
@@ -34,7 +34,7 @@ def compare(stage: str, files: tuple[Path, Path], sample: int) -> tuple[list[Dec
 
 
 def _rules(ledger: pa.Table) -> list[str | None]:
-    decided = pc.is_in(ledger["decision"], value_set=pa.array(["dropped", "changed"]))
+    decided = pc.or_(arrow.equal(ledger["decision"], "dropped"), arrow.equal(ledger["decision"], "changed"))
     return list(ledger["rule"].filter(decided).unique().to_pylist())
 
 
@@ -47,7 +47,7 @@ def _change(stage: str, rule: str, was: pa.Table, now: pa.Table, both: Match, sa
     otherwise = still[_scored_otherwise(was, now, both.left[still], both.right[still])]
     touched = (left_dropped != right_dropped) | (left_changed != right_changed)
     touched[otherwise] = True
-    examples = now["row_id"].take(row_tables.spread(np.sort(both.right[touched]), sample)).to_pylist()
+    examples = arrow.taken(now["row_id"], row_tables.spread(np.sort(both.right[touched]), sample)).to_pylist()
     return DecisionChange(
         stage=stage,
         rule=rule,
@@ -69,7 +69,7 @@ def _is(ledger: pa.Table, decision: str, rule: str) -> Mask:
 def _scored_otherwise(was: pa.Table, now: pa.Table, left: Positions, right: Positions) -> Mask:
     found: Mask = np.zeros(len(left), dtype=np.bool_)
     for name in ("score", "detail"):
-        found |= row_tables.differ(was[name].take(left), now[name].take(right))
+        found |= row_tables.differ(arrow.taken(was[name], left), arrow.taken(now[name], right))
     return found
 
 
@@ -84,7 +84,8 @@ def _sum(mask: Mask) -> int:
 
 
 def _moved(was: pa.Table, now: pa.Table, both: Match) -> Iterator[tuple[str, int]]:
-    sides = pa.table({"was": was["detail"].take(both.left), "now": now["detail"].take(both.right)})
-    for before, after, n in row_tables.counts(sides, np.arange(sides.num_rows), ["was", "now"]):
-        if before and after and before != after:
-            yield f"{before} → {after}", n
+    before, after = arrow.taken(was["detail"], both.left), arrow.taken(now["detail"], both.right)
+    sides = pa.table({"was": before, "now": after})
+    for old, new, n in row_tables.counts(sides, np.arange(sides.num_rows), ["was", "now"]):
+        if old and new and old != new:
+            yield f"{old} → {new}", n

@@ -112,11 +112,14 @@ def batches(path: Path, size: int = 1 << 14) -> Iterator[list[dict[str, object]]
 
 def counts(path: Path) -> list[tuple[str, str, int]]:
     """(source, task, number of rows), most first."""
-    import pyarrow.parquet as pq
+    import numpy as np
 
-    table = pq.read_table(path, columns=["source", "task"]).group_by(["source", "task"]).aggregate([([], "count_all")])
-    found = zip(*(table[name].to_pylist() for name in ("source", "task", "count_all")), strict=True)
-    return sorted(found, key=lambda one: (-one[2], one[0], one[1]))
+    from clew.lineage import row_tables
+
+    table = row_tables.read(path, ("row_id", "source", "task"))
+    return [
+        (source, task, n) for source, task, n in row_tables.counts(table, np.arange(len(table)), ["source", "task"])
+    ]
 
 
 def located(repo: pygit2.Repository, name: str, rev: str | None, side: str) -> list[Path]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clew.errors import DataError
-from clew.lineage.rowsets import IN, Group, RowSets
+from clew.lineage.rowsets import IN, Group, Origins, RowSets
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +26,8 @@ LARGE = 250_000
 def add(sets: RowSets, md5: str, path: Path) -> None:
     """Add a file's rows to the sets; raises DataError where it is no file of rows."""
     table = _read(path, ("row_id", "decision", "rule", "parent_ids"))
-    sets.add(md5, _ids(table, path), list(_groups(table)), list(_children(table)))
+    ids, groups, children = _ids(table, path), list(_groups(table)), list(_children(table))
+    sets.add(md5, ids, groups, children, lambda: _origins(path))
 
 
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:
@@ -49,12 +51,15 @@ def _read(path: Path, columns: Sequence[str]) -> pa.Table:
 def _ids(table: pa.Table, path: Path) -> bytes:
     import pyarrow.compute as pc
 
-    column = table["row_id"]
+    from clew.lineage import arrow
+
+    column = table["row_id"].cast("string")
     try:
-        if table.num_rows and not pc.all(pc.equal(pc.binary_length(column), HEX)).as_py():
+        fits = pc.all(pc.equal(pc.binary_length(column), arrow.whole(HEX))).as_py()
+        if column.null_count or fits is False:  # None: no rows
             raise ValueError
-        return b"".join(bytes.fromhex("".join(chunk.to_pylist())) for chunk in _slices(column))
-    except (ValueError, TypeError):
+        return b"".join(bytes.fromhex(str(arrow.characters(chunk), "ascii")) for chunk in column.chunks)
+    except ValueError:
         raise DataError(
             f"a row id that is not {HEX} hex digits",
             where=str(path),
@@ -62,24 +67,20 @@ def _ids(table: pa.Table, path: Path) -> bytes:
         ) from None
 
 
-def _slices(column: pa.ChunkedArray) -> Iterator[pa.Array]:
-    for chunk in column.chunks:
-        for start in range(0, len(chunk), 1 << 17):
-            yield chunk.slice(start, 1 << 17)
-
-
 def _groups(table: pa.Table) -> Iterator[Group]:
     import numpy as np
     import pyarrow.compute as pc
 
+    from clew.lineage import arrow
+
     if "decision" not in table.column_names:
         yield Group(IN, None, np.arange(table.num_rows, dtype=np.int64))
         return
-    pairs = table.select(["decision", "rule"]).group_by(["decision", "rule"]).aggregate([])
-    for decision, rule in zip(pairs["decision"].to_pylist(), pairs["rule"].to_pylist(), strict=True):
-        of_rule = pc.is_null(table["rule"]) if rule is None else pc.fill_null(pc.equal(table["rule"], rule), False)
-        here = np.asarray(pc.and_(pc.equal(table["decision"], decision), of_rule))
-        yield Group(decision, rule, np.flatnonzero(here))
+    for decision, rule in product(table["decision"].unique().to_pylist(), table["rule"].unique().to_pylist()):
+        of_rule = pc.is_null(table["rule"]) if rule is None else arrow.equal(table["rule"], rule)
+        here = np.flatnonzero(arrow.numbers(pc.and_(arrow.equal(table["decision"], decision), of_rule)))
+        if len(here):
+            yield Group(decision, rule, here)
 
 
 def _children(table: pa.Table) -> Iterator[tuple[int, list[str]]]:
@@ -87,19 +88,39 @@ def _children(table: pa.Table) -> Iterator[tuple[int, list[str]]]:
     import numpy as np
     import pyarrow.compute as pc
 
+    from clew.lineage import arrow
+
     if "parent_ids" in table.column_names:
-        lengths = pc.fill_null(pc.list_value_length(table["parent_ids"]), 0)
-        positions = np.flatnonzero(np.asarray(lengths))
-        yield from zip(positions.tolist(), table["parent_ids"].take(positions).to_pylist(), strict=True)
+        made = arrow.true(pc.greater(pc.list_value_length(table["parent_ids"]), arrow.whole(0)))
+        positions = np.flatnonzero(arrow.numbers(made))
+        parents = arrow.taken(table["parent_ids"], positions)
+        yield from zip(positions.tolist(), parents.to_pylist(), strict=True)
+
+
+def _origins(path: Path) -> Origins | None:
+    """Where the rows come from, of a ledger (source, file, record) or of rows (source, origin)."""
+    import numpy as np
+
+    from clew.lineage import arrow, row_tables
+
+    table = row_tables.read(path, ("row_id", "source", "file", "record", "origin"))
+    if "int" not in str(table["record"].type):
+        return None
+    columns = ["source", "file"]
+    codes = row_tables.codes([table[name] for name in columns])
+    _, firsts, codes = np.unique(codes, return_index=True, return_inverse=True)
+    names = [(row["source"] or "", row["file"] or "") for row in arrow.taken(table.select(columns), firsts).to_pylist()]
+    return Origins(names, codes, arrow.numbers(arrow.or_zero(table["record"])))
 
 
 def details(path: Path, row_ids: Collection[str], columns: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """The named columns (those that the file has) of some rows, by row id; a row may stand in a file twice."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
+    from clew.lineage import arrow
+
     table = _read(path, ("row_id", *columns))
-    rows = table.filter(pc.is_in(table["row_id"], value_set=pa.array(sorted(row_ids)))).to_pylist()
+    rows = table.filter(pc.is_in(table["row_id"], value_set=arrow.texts(sorted(row_ids)))).to_pylist()
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         found.setdefault(row.pop("row_id"), []).append(row)
@@ -126,7 +147,7 @@ def with_texts(path: Path, texts: Sequence[str]) -> list[list[str]]:
     plain = max(re.findall("[a-z0-9]+", wanted[0]), key=len, default="") if len(wanted) == 1 else ""
     if plain:  # most rows are ruled out without Python
         near = pc.match_substring(pc.utf8_lower(pc.utf8_normalize(table["text"], form="NFKC")), plain)
-        table = table.filter(pc.fill_null(near, False))
+        table = table.filter(near)
     found: dict[str, list[str]] = {text: [] for text in wanted}
     for row_id, text in zip(table["row_id"].to_pylist(), table["text"].to_pylist(), strict=True):
         ids = found.get(normalise(text or ""))

@@ -65,6 +65,9 @@ class Dictionary:
         self.words, self.at = words[order], ordinals[order]
         self.first = np.ascontiguousarray(self.words[:, 0])
 
+    def __len__(self) -> int:
+        return len(self.at)
+
     def ordinals(self, database: sqlite3.Connection, ids: bytes) -> Ordinals:
         """The ordinal of each of n × 32 bytes, shape (n,); new ids get the next ones and are written."""
         import numpy as np
@@ -82,16 +85,22 @@ class Dictionary:
         """The ordinals of known ids, -1 for others."""
         import numpy as np
 
-        found = np.full(len(words), -1, dtype=np.int64)
-        at = np.searchsorted(self.first, words[:, 0])
+        order = np.argsort(words[:, 0])  # in order, the search walks through memory and not across it
+        wanted = words[order]
+        at = np.searchsorted(self.first, wanted[:, 0])
+        ordered = np.full(len(words), -1, dtype=np.int64)
         left = np.arange(len(words))
         while len(left):  # once, but for ids that share their first 8 bytes
             left = left[at[left] < len(self.first)]
-            left = left[self.first[at[left]] == words[left, 0]]
-            same = (self.words[at[left]] == words[left]).all(axis=1)
-            found[left[same]] = self.at[at[left[same]]]
-            left = left[~same]
+            candidates, asked = self.words[at[left]], wanted[left]
+            alike = candidates[:, 0] == asked[:, 0]
+            same = alike & (candidates[:, 1] == asked[:, 1])
+            same &= (candidates[:, 2] == asked[:, 2]) & (candidates[:, 3] == asked[:, 3])
+            ordered[left[same]] = self.at[at[left[same]]]
+            left = left[alike & ~same]
             at[left] += 1
+        found = np.empty(len(words), dtype=np.int64)
+        found[order] = ordered
         return found
 
     def _add(self, database: sqlite3.Connection, new: Words) -> None:

@@ -114,7 +114,6 @@ def _with_texts(archive: Archive, texts: Sequence[str]) -> list[tuple[str, ...]]
 def _where_looked(archive: Archive) -> str:
     n = len({at.chain for at in archive.history if at.chain.ledgers or at.chain.train})
     looked = f"Looked in the rows of {n:,} distinct pipelines of {len(archive.history):,} commits."
-    lacks = (
-        f" Not in the cache: {len(archive.missing):,} of their files (`dvc fetch --all-commits`)." if archive.missing else ""
-    )
+    n_gone = len(archive.missing)
+    lacks = f" Not in the cache: {n_gone:,} of their files (`dvc fetch --all-commits`)." if n_gone else ""
     return f"{looked}{lacks} A row whose text differs by a letter has another id."

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clew.errors import DataError
+from clew.lineage import arrow
 
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -54,16 +55,16 @@ def read(path: Path, columns: Sequence[str]) -> pa.Table:
         table = table.append_column("file", pc.struct_field(origin, "file"))
         table = table.append_column("record", pc.struct_field(origin, "record")).drop(["origin"])
     for name in columns:
-        if name not in there:
+        if name not in there and name not in table.column_names and name != "origin":
             table = table.append_column(name, pa.nulls(table.num_rows, pa.string()))
     return table
 
 
 def match(left: pa.Table, right: pa.Table, columns: Sequence[str]) -> Match:
     """Which rows agree in all of `columns`, the k-th of its kind with the k-th of its kind."""
-    codes = _codes([pa.chunked_array([*left[name].chunks, *right[name].chunks], left[name].type) for name in columns])
-    mine, theirs = codes[: left.num_rows], codes[left.num_rows :]
-    width = len(codes) + 1
+    both = codes([pa.chunked_array([*left[name].chunks, *right[name].chunks], left[name].type) for name in columns])
+    mine, theirs = both[: left.num_rows], both[left.num_rows :]
+    width = len(both) + 1
     _, at_left, at_right = np.intersect1d(
         mine * width + _occurrence(mine),
         theirs * width + _occurrence(theirs),
@@ -78,7 +79,7 @@ def match(left: pa.Table, right: pa.Table, columns: Sequence[str]) -> Match:
 def match_rows(left: pa.Table, right: pa.Table, place: Sequence[str]) -> tuple[Match, Match]:
     """Rows by their id, and those left over by their place; positions of both are those in the whole tables."""
     by_id = match(left, right, ["row_id"])
-    rest = match(left.take(by_id.left_alone), right.take(by_id.right_alone), place)
+    rest = match(arrow.taken(left, by_id.left_alone), arrow.taken(right, by_id.right_alone), place)
     return by_id, Match(
         by_id.left_alone[rest.left],
         by_id.right_alone[rest.right],
@@ -87,29 +88,29 @@ def match_rows(left: pa.Table, right: pa.Table, place: Sequence[str]) -> tuple[M
     )
 
 
-def _codes(columns: Sequence[pa.ChunkedArray]) -> Positions:
+def codes(columns: Sequence[pa.ChunkedArray]) -> Positions:
     """One number for each row, the same for rows that agree in all columns (null agrees with null)."""
-    codes: Positions = np.zeros(len(columns[0]), dtype=np.int64)
+    made: Positions = np.zeros(len(columns[0]), dtype=np.int64)
     for column in columns:
         encoded = column.combine_chunks()
         if isinstance(encoded, pa.ChunkedArray):  # longer than one chunk can be
             encoded = encoded.unify_dictionaries().combine_chunks()
         encoded = encoded.dictionary_encode(null_encoding="encode")
-        found = np.asarray(encoded.indices).astype(np.int64)
+        found = arrow.numbers(encoded.indices).astype(np.int64)
         if len(columns) == 1:
             return found
-        _, codes = np.unique(codes * (len(encoded.dictionary) + 1) + found, return_inverse=True)
-    return codes
+        _, made = np.unique(made * (len(encoded.dictionary) + 1) + found, return_inverse=True)
+    return made
 
 
-def _occurrence(codes: Positions) -> Positions:
-    """How many equal codes stand before each one."""
-    order = np.argsort(codes, kind="stable")
-    ordered = codes[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(codes) else np.zeros(0, dtype=np.int64)
-    lengths = np.diff(np.r_[starts, len(codes)])
-    found = np.empty(len(codes), dtype=np.int64)
-    found[order] = np.arange(len(codes)) - np.repeat(starts, lengths)
+def _occurrence(kinds: Positions) -> Positions:
+    """How many equal ones stand before each one."""
+    order = np.argsort(kinds, kind="stable")
+    ordered = kinds[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(kinds) else np.zeros(0, dtype=np.int64)
+    lengths = np.diff(np.r_[starts, len(kinds)])
+    found = np.empty(len(kinds), dtype=np.int64)
+    found[order] = np.arange(len(kinds)) - np.repeat(starts, lengths)
     return found
 
 
@@ -121,13 +122,13 @@ def _others(n: int, taken: Positions) -> Positions:
 
 def differ(left: pa.ChunkedArray, right: pa.ChunkedArray) -> Mask:
     """Where two columns of one length differ; null differs from every value and not from null."""
-    unequal = pc.fill_null(pc.not_equal(left, right), False)
-    return np.asarray(pc.or_(unequal, pc.not_equal(pc.is_null(left), pc.is_null(right))))
+    unequal = arrow.true(pc.not_equal(left, right))
+    return arrow.numbers(pc.or_(unequal, pc.not_equal(pc.is_null(left), pc.is_null(right))))
 
 
 def is_value(column: pa.ChunkedArray, value: str) -> Mask:
     """Where a column has a value."""
-    return np.asarray(pc.fill_null(pc.equal(column, value), False))
+    return arrow.numbers(arrow.equal(column, value))
 
 
 def spread(positions: Positions, n: int) -> Positions:
@@ -144,7 +145,7 @@ def texts(path: Path, positions: Positions) -> list[str]:
     start = 0
     for batch in pq.ParquetFile(path).iter_batches(batch_size=1 << 16, columns=["text"]):
         inside = wanted[(wanted >= start) & (wanted < start + len(batch))]
-        found.update(zip(inside.tolist(), batch.column(0).take(pa.array(inside - start)).to_pylist(), strict=True))
+        found.update(zip(inside.tolist(), arrow.taken(batch.column(0), inside - start).to_pylist(), strict=True))
         start += len(batch)
         if len(wanted) == len(found):
             break
@@ -153,6 +154,8 @@ def texts(path: Path, positions: Positions) -> list[str]:
 
 def counts(table: pa.Table, positions: Positions, columns: Sequence[str]) -> list[tuple[Any, ...]]:
     """(value of each column …, number of rows) of the rows at `positions`, most first."""
-    grouped = table.select(list(columns)).take(positions).group_by(list(columns)).aggregate([([], "count_all")])
-    found = list(zip(*(grouped[name].to_pylist() for name in [*columns, "count_all"]), strict=True))
+    rows = arrow.taken(table.select(list(columns)), positions)
+    _, firsts, numbers = np.unique(codes(rows.columns), return_index=True, return_counts=True)
+    kinds = arrow.taken(rows, firsts).to_pylist()
+    found = [(*kind.values(), n) for kind, n in zip(kinds, numbers.tolist(), strict=True)]
     return sorted(found, key=lambda one: (-one[-1], str(one)))

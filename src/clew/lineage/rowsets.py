@@ -5,7 +5,8 @@
 
 It lies in `.clew/rows.sqlite`, holds nothing that DVC's cache does not, and can be deleted at any time. Each row id (32
 bytes) has one ordinal. A set is a roaring bitmap of ordinals, cut where `ordinal >> 16` changes, and the pieces of all
-sets with the same high bits lie side by side: one row among a thousand sets is one short read.
+sets with the same high bits lie side by side: one row among a thousand sets is one short read. A set that is much like
+an earlier one is kept as the rows in which they differ.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from clew.lineage import row_ids
+from clew.lineage import bitmaps, row_ids
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pygit2
+    from pyroaring import BitMap
 
     Positions = npt.NDArray[np.int64]
 
@@ -34,14 +36,26 @@ TABLES = """
 CREATE TABLE buckets (                -- of row ids by their first 10 bits, in the order they came
   bucket INTEGER PRIMARY KEY, ids BLOB NOT NULL, ordinals BLOB NOT NULL);
 CREATE TABLE files (md5 TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE sets (number INTEGER PRIMARY KEY, md5 TEXT NOT NULL, decision TEXT NOT NULL, rule TEXT);
+CREATE TABLE sets (
+  number INTEGER PRIMARY KEY, md5 TEXT NOT NULL, decision TEXT NOT NULL, rule TEXT,
+  size INTEGER NOT NULL,              -- rows
+  base INTEGER                        -- a set that the pieces are the difference to, or null
+);
+CREATE INDEX whole_sets ON sets (size) WHERE base IS NULL;
 CREATE TABLE pieces (                 -- place: ordinal >> 16 and the set's number
   place INTEGER PRIMARY KEY, bits BLOB NOT NULL);
+CREATE TABLE origins (                -- of ordinals from `first` on: 4 bytes in places (0: none), 8 of a record
+  first INTEGER PRIMARY KEY, places BLOB NOT NULL, records BLOB NOT NULL);
+CREATE TABLE places (id INTEGER PRIMARY KEY, source TEXT NOT NULL, file TEXT NOT NULL, UNIQUE (source, file));
 CREATE TABLE children (parent INTEGER NOT NULL, child TEXT NOT NULL, PRIMARY KEY (parent, child)) WITHOUT ROWID;
 CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 WAIT = 60  # seconds, for another process that adds to it
-HIGH = 16  # bits of an ordinal that a piece covers
+HIGH = bitmaps.HIGH
+SEGMENT = 1 << 14  # ordinals in a row of `origins`
+SMALL, CANDIDATES = 1000, 6
+"""Rows of a set that is always kept whole; earlier sets that a larger one is compared with."""
+NOBODY: frozenset[int] = frozenset()
 IN = "in"
 """The decision under which the rows of a file that is no ledger are kept."""
 
@@ -52,6 +66,22 @@ class Group(NamedTuple):
     decision: str
     rule: str | None
     positions: Positions
+
+
+class Origins(NamedTuple):
+    """Where the rows of a file come from. names: (source, file); codes: into names, shape (n,); records: shape (n,)."""
+
+    names: Sequence[tuple[str, str]]
+    codes: Positions
+    records: Positions
+
+
+class Origin(NamedTuple):
+    """A row's first place that was seen. record: counts from 0 within the file."""
+
+    source: str
+    file: str
+    record: int
 
 
 Held = dict[str, list[tuple[str, str | None]]]
@@ -131,21 +161,27 @@ class RowSets:
         return [md5 for md5 in dict.fromkeys(md5s) if md5 not in known]
 
     def add(
-        self, md5: str, ids: bytes, groups: Sequence[Group], children: Iterable[tuple[int, Sequence[str]]] = ()
+        self,
+        md5: str,
+        ids: bytes,
+        groups: Sequence[Group],
+        children: Iterable[tuple[int, Sequence[str]]] = (),
+        origins: Callable[[], Origins | None] = lambda: None,
     ) -> None:
-        """Add a file: ids (n × 32 bytes), its groups, and (position, parent ids) of rows made from others."""
+        """Add a file: ids (n × 32 bytes), its groups, and (position, parent ids) of rows made from others.
+
+        origins: asked where some ids are new.
+        """
         with self.change():
             if not self.unknown([md5]):
                 return
             self._ids = row_ids.current(self.database, self._ids)
+            before = len(self._ids)
             ordinals = self._ids.ordinals(self.database, ids)
+            if len(self._ids) > before and (found := origins()) is not None:
+                self._add_origins(before, ordinals, found)
             for group in groups:
-                insert = "INSERT INTO sets (md5, decision, rule) VALUES (?, ?, ?)"
-                number = int(self.database.execute(insert, (md5, group.decision, group.rule)).lastrowid or 0)
-                self.database.executemany(
-                    "INSERT INTO pieces (place, bits) VALUES (?, ?)",
-                    [(high << 32 | number, bits) for high, bits in _pieces(ordinals[group.positions])],
-                )
+                self._add_set(md5, group.decision, group.rule, ordinals[group.positions])
             for position, parents in children:
                 known = self._ids.ordinals(self.database, b"".join(map(bytes.fromhex, parents)))
                 child = ids[position * row_ids.WIDTH :][: row_ids.WIDTH].hex()
@@ -153,6 +189,65 @@ class RowSets:
                 self.database.executemany(insert, [(int(parent), child) for parent in known])
             insert = "INSERT INTO files (md5, rows) VALUES (?, ?)"
             self.database.execute(insert, (md5, len(ids) // row_ids.WIDTH))
+
+    def _add_set(self, md5: str, decision: str, rule: str | None, ordinals: Positions) -> None:
+        pieces, size = bitmaps.cut(ordinals)
+        base, kept = None, {high: bitmaps.written(piece) for high, piece in pieces.items()}
+        for other in self._like(size):
+            bits = {
+                high: bitmaps.written(piece) for high, piece in bitmaps.difference(pieces, self._whole(other)).items()
+            }
+            if 2 * bitmaps.bytes_of(bits) < bitmaps.bytes_of(kept):
+                base, kept = other, bits
+        insert = "INSERT INTO sets (md5, decision, rule, size, base) VALUES (?, ?, ?, ?, ?)"
+        number = int(self.database.execute(insert, (md5, decision, rule, size, base)).lastrowid or 0)
+        rows = [(high << 32 | number, bits) for high, bits in kept.items()]
+        self.database.executemany("INSERT INTO pieces (place, bits) VALUES (?, ?)", rows)
+
+    def _add_origins(self, before: int, ordinals: Positions, origins: Origins) -> None:
+        """Write the origins of the ordinals from `before` on."""
+        import numpy as np
+
+        insert, select = "INSERT OR IGNORE INTO places (source, file) VALUES (?, ?)", "SELECT id FROM places"
+        self.database.executemany(insert, origins.names)
+        query = f"{select} WHERE source = ? AND file = ?"
+        numbers = np.array([self.database.execute(query, name).fetchone()[0] for name in origins.names], dtype="<u4")
+        new = np.flatnonzero(ordinals >= before)[::-1]  # backwards: the first place of a row is written last
+        places = np.zeros(int(ordinals.max()) + 1 - before, dtype="<u4")
+        records = np.zeros(len(places), dtype="<i8")
+        places[ordinals[new] - before] = numbers[origins.codes[new]]
+        records[ordinals[new] - before] = origins.records[new]
+        rows = [
+            (before + at, places[at : at + SEGMENT].tobytes(), records[at : at + SEGMENT].tobytes())
+            for at in range(0, len(places), SEGMENT)
+        ]
+        self.database.executemany("INSERT INTO origins (first, places, records) VALUES (?, ?, ?)", rows)
+
+    def origin(self, ordinal: int) -> Origin | None:
+        """Where a row was first seen; None where no file told."""
+        query = "SELECT first, places, records FROM origins WHERE first <= ? ORDER BY first DESC LIMIT 1"
+        row = self.database.execute(query, (ordinal,)).fetchone()
+        at = ordinal - row[0] if row else 0
+        place = int.from_bytes(row[1][4 * at : 4 * at + 4], "little") if row else 0
+        name = self.database.execute("SELECT source, file FROM places WHERE id = ?", (place,)).fetchone()
+        if name is None:
+            return None
+        return Origin(name[0], name[1], int.from_bytes(row[2][8 * at : 8 * at + 8], "little", signed=True))
+
+    def _like(self, size: int) -> list[int]:
+        """The newest sets that are kept whole and of about this size; none for a small set, which needs no base."""
+        if size < SMALL:
+            return []
+        query = "SELECT number FROM sets WHERE base IS NULL AND size BETWEEN ? AND ? ORDER BY number DESC LIMIT ?"
+        return [row[0] for row in self.database.execute(query, (size // 2, 2 * size, CANDIDATES))]
+
+    def _whole(self, number: int) -> dict[int, BitMap]:
+        highest = self.database.execute("SELECT max(place) FROM pieces").fetchone()[0] or 0
+        rows = (
+            (high, self.database.execute("SELECT bits FROM pieces WHERE place = ?", (high << 32 | number,)).fetchone())
+            for high in range((highest >> 32) + 1)
+        )
+        return {high: bitmaps.read(row[0]) for high, row in rows if row}
 
     def ordinal(self, row_id: str) -> int | None:
         """The ordinal of a row id (64 hex digits); None where no file has it."""
@@ -164,26 +259,24 @@ class RowSets:
 
     def holding(self, ordinals: Sequence[int]) -> list[Held]:
         """For each row the files that hold it, with its decisions there."""
-        from pyroaring import BitMap
-
         found: list[Held] = [{} for _ in ordinals]
         by_high: dict[int, list[int]] = {}
         for position, ordinal in enumerate(ordinals):
             by_high.setdefault(ordinal >> HIGH, []).append(position)
-        names = {row[0]: row[1:] for row in self.database.execute("SELECT number, md5, decision, rule FROM sets")}
+        sets = self.database.execute("SELECT number, base, md5, decision, rule FROM sets").fetchall()
         for high, positions in by_high.items():
-            lows = [(position, ordinals[position] & 0xFFFF) for position in positions]
-            for place, bits in self._pieces_of(high):
-                piece = _read(BitMap, bits)
-                for position, low in lows:
-                    if low in piece:
-                        md5, decision, rule = names[place & 0xFFFFFFFF]
-                        found[position].setdefault(md5, []).append((decision, rule))
+            lows = [ordinals[position] & 0xFFFF for position in positions]
+            inside = {number: bitmaps.members(bits, lows) for number, bits in self._pieces_of(high)}
+            for number, base, md5, decision, rule in sets:
+                members = inside.get(number, NOBODY) ^ inside.get(base, NOBODY)
+                for position in members:
+                    found[positions[position]].setdefault(md5, []).append((decision, rule))
         return found
 
     def _pieces_of(self, high: int) -> Iterator[tuple[int, bytes]]:
         query = "SELECT place, bits FROM pieces WHERE place >= ? AND place < ?"
-        yield from self.database.execute(query, (high << 32, (high + 1) << 32))
+        for place, bits in self.database.execute(query, (high << 32, (high + 1) << 32)):
+            yield place & 0xFFFFFFFF, bits
 
     def children(self, ordinal: int) -> list[str]:
         """The ids of the rows that were made from a row, sorted."""
@@ -202,23 +295,3 @@ class RowSets:
             rows = [(key, json.dumps(value, separators=(",", ":"))) for key, value in values.items()]
             with self.change():
                 self.database.executemany("INSERT OR REPLACE INTO notes (key, value) VALUES (?, ?)", rows)
-
-
-def _read(bitmap: Any, bits: bytes) -> Any:
-    try:
-        return bitmap.deserialize(bits)
-    except ValueError:
-        raise sqlite3.DatabaseError("a piece of a set that cannot be read") from None
-
-
-def _pieces(ordinals: Positions) -> Iterator[tuple[int, bytes]]:
-    """(high bits, bitmap of the low ones) of a set of ordinals."""
-    import numpy as np
-    from pyroaring import BitMap
-
-    ordered = np.unique(ordinals)
-    highs, starts = np.unique(ordered >> HIGH, return_index=True)
-    for high, lows in zip(highs.tolist(), np.split(ordered & 0xFFFF, starts[1:]), strict=True):
-        piece = BitMap(lows.astype(np.uint32))
-        piece.run_optimize()
-        yield high, piece.serialize()

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from clew.lineage import row_tables
+from clew.lineage import arrow, row_tables
 from clew.lineage.data_changes import Count, Pairs, Row, Rows, SetChange
-from clew.lineage.row_tables import Positions
+from clew.lineage.row_tables import Mask, Positions
 
 COLUMNS = ("row_id", "source", "origin", "task", "label", "weight", "parent_ids")
 PLACE = ("source", "file", "record", "task", "is_child")
@@ -25,8 +25,8 @@ def compare(path: str, files: tuple[Path, Path], sample: int) -> SetChange:
     """How the second file differs from the first, with at most `sample` examples of each kind; raises DataError."""
     was, now = (_Side(file) for file in files)
     same, moved = row_tables.match_rows(was.table, now.table, PLACE)
-    labels = row_tables.differ(was.table["label"].take(moved.left), now.table["label"].take(moved.right))
-    weights = row_tables.differ(was.table["weight"].take(same.left), now.table["weight"].take(same.right))
+    labels = _differ(was, now, "label", moved.left, moved.right)
+    weights = _differ(was, now, "weight", same.left, same.right)
     return SetChange(
         path=path,
         before=was.table.num_rows,
@@ -48,7 +48,9 @@ class _Side:
         self.path = path
         self.table: pa.Table = row_tables.read(path, COLUMNS)
         parents = self.table["parent_ids"]
-        children = pc.greater(pc.list_value_length(parents), 0) if pa.types.is_list(parents.type) else parents
+        children = (
+            pc.greater(pc.list_value_length(parents), arrow.whole(0)) if pa.types.is_list(parents.type) else parents
+        )
         self.table = self.table.drop(["parent_ids"]).append_column("is_child", children)
 
     def rows(self, positions: Positions, sample: int) -> Rows:
@@ -62,7 +64,9 @@ class _Side:
         if not len(positions):
             return ()
         texts = row_tables.texts(self.path, positions)
-        return tuple(_row(row, text) for row, text in zip(self.table.take(positions).to_pylist(), texts, strict=True))
+        return tuple(
+            _row(row, text) for row, text in zip(arrow.taken(self.table, positions).to_pylist(), texts, strict=True)
+        )
 
 
 def _row(row: dict[str, Any], text: str) -> Row:
@@ -86,6 +90,11 @@ def shortened(text: str, limit: int = SHORT) -> str:
     """
     line = " ".join(text[: 8 * limit].split())
     return line if len(line) <= limit else f"{line[: limit - 2].rstrip()} …"
+
+
+def _differ(was: _Side, now: _Side, column: str, left: Positions, right: Positions) -> Mask:
+    before, after = arrow.taken(was.table[column], left), arrow.taken(now.table[column], right)
+    return row_tables.differ(before, after)
 
 
 def _pairs(was: _Side, now: _Side, left: Positions, right: Positions, sample: int) -> Pairs:

@@ -1,0 +1,212 @@
+"""`clew rows trace` of one row over many models: builds the history, the row sets, and times the whole process.
+
+    python benchmarks/rows_history.py FOLDER --models 1000 --rows 1000000
+
+What is made, and what is not: a git repository of one commit a model on 20 branches, whose dvc.lock names a ledger of
+the cleaning and a training set of its own. All models draw on the same rows, 5 % more than --rows, and each leaves out
+its own (`--drops independent`: 5 %, drawn anew, which is the worst case for size; `successive`: 1 % of the rows are
+decided anew from one model to the next). Parquet files of a million rows for every model would take 64 GB, so they are
+written for the last --real models only, and read from there as any others; the sets of the rest are added from arrays
+by `RowSets.add`, which is what indexing a parquet file calls once its columns are read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clew.lineage import row_files, rowsets
+from clew.lineage.rowsets import IN, Group, Origins
+
+BRANCHES = 20
+DROPS = 0.05
+RULES = ("length", "duplicate", "contradiction")
+
+
+def md5(*parts: object) -> str:
+    """Made-up, but of the right form."""
+    return hashlib.md5("/".join(map(str, parts)).encode(), usedforsecurity=False).hexdigest()
+
+
+class Models:
+    """What each model's cleaning decided. decisions of a model: one number a row, shape (n,): 0 kept, 1.. a rule."""
+
+    def __init__(self, rows: int, drops: str) -> None:
+        self.draw = np.random.default_rng(13)
+        self.n = int(rows * (1 + DROPS))
+        self.ids = self.draw.bytes(32 * self.n)
+        self.drops = drops
+        self.now = self._fresh(np.arange(self.n))
+
+    def _fresh(self, positions: Any) -> Any:
+        now = np.zeros(self.n, dtype=np.int8) if len(positions) == self.n else self.now.copy()
+        dropped = self.draw.random(len(positions)) < DROPS
+        now[positions] = np.where(dropped, self.draw.integers(1, len(RULES) + 1, len(positions)), 0)
+        return now
+
+    def next(self) -> Any:
+        """The next model's decisions."""
+        some = self.draw.integers(0, self.n, self.n // 100) if self.drops == "successive" else np.arange(self.n)
+        self.now = self._fresh(some)
+        return self.now
+
+    def origins(self) -> Origins:
+        """All from one file."""
+        return Origins([("web", "web.jsonl")], np.zeros(self.n, dtype=np.int64), np.arange(self.n))
+
+
+def groups(decisions: Any) -> list[Group]:
+    """A ledger's groups, as indexing its parquet file finds them."""
+    dropped = [Group("dropped", rule, np.flatnonzero(decisions == k)) for k, rule in enumerate(RULES, 1)]
+    return [Group("kept", None, np.flatnonzero(decisions == 0)), *dropped]
+
+
+def write_real(store: Path, models: Models, decisions: Any, ledger: str, train: str) -> None:
+    """A ledger and a training set as parquet, in DVC's cache under the md5s that dvc.lock names."""
+    digests = models.ids.hex()
+    ids = pa.array([digests[at : at + 64] for at in range(0, len(digests), 64)])
+    names = np.array(["kept", *["dropped"] * len(RULES)])
+    rules = pa.array([None, *RULES]).take(pa.array(decisions.astype(np.int32)))
+    n = len(decisions)
+    same = {"source": pa.array(["web"] * n), "file": pa.array(["web.jsonl"] * n), "record": pa.array(np.arange(n))}
+    score = pa.array(np.where(decisions > 0, 0.5, np.nan), from_pandas=True)
+    columns = {"row_id": ids, **same, "decision": pa.array(names[decisions]), "rule": rules, "score": score}
+    _write(store, ledger, pa.table(columns))
+    kept = pa.array(np.flatnonzero(decisions == 0))
+    columns = {"row_id": ids, "source": same["source"], "weight": pa.array(np.ones(n))}
+    _write(store, train, pa.table(columns).take(kept))
+
+
+def _write(store: Path, digest: str, table: pa.Table) -> None:
+    path = store / digest[:2] / digest[2:]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, compression="zstd")
+
+
+def lock(ledger: str, train: str, model: str) -> str:
+    """A dvc.lock of three stages."""
+    lines = ["schema: '2.0'", "stages:"]
+    clean = [("data/clean.parquet", md5("clean", ledger)), ("data/ledger/clean.parquet", ledger)]
+    for name, deps, outs in (
+        ("clean", [("data/rows.parquet", md5("rows"))], clean),
+        ("balance", clean[:1], [("data/train.parquet", train)]),
+        ("sft", [("data/train.parquet", train)], [("models/sft", f"{model}.dir")]),
+    ):
+        lines += [f"  {name}:", f"    cmd: clew stage {name}"]
+        for side, artifacts in (("deps", deps), ("outs", outs)):
+            lines.append(f"    {side}:")
+            for path, digest in artifacts:
+                lines += [f"    - path: {path}", "      hash: md5", f"      md5: {digest}", "      size: 1"]
+    return "\n".join(lines) + "\n"
+
+
+def make_history(folder: Path, locks: list[str]) -> None:
+    """A commit for each dvc.lock, spread over branches that start from the first."""
+    subprocess.run(["git", "init", "-q", "-b", "main", folder], check=True)
+    importer = subprocess.Popen(["git", "fast-import", "--quiet"], cwd=folder, stdin=subprocess.PIPE)
+    stream = importer.stdin
+    assert stream is not None
+    for number, text in enumerate(locks):
+        branch = "main" if number % BRANCHES == 0 else f"branch{number % BRANCHES}"
+        message, data = f"Model {number}", text.encode()
+        start = number - BRANCHES if number >= BRANCHES else 0
+        parent = f"from :{start + 1}\n" if number else ""
+        stream.write(
+            f"commit refs/heads/{branch}\nmark :{number + 1}\ncommitter A <a@example.org> {1700000000 + number} +0000\n"
+            f"data {len(message)}\n{message}\n{parent}M 100644 inline dvc.lock\ndata {len(data)}\n".encode()
+        )
+        stream.write(data + b"\n")
+    stream.close()
+    assert importer.wait() == 0
+    subprocess.run(["git", "reset", "-q", "--hard"], cwd=folder, check=True)
+
+
+def build(folder: Path, models: Models, n: int, real: int) -> dict[str, Any]:
+    """The history and its row sets; seconds and sizes."""
+    folder.mkdir(parents=True)
+    names = [(md5("ledger", k), md5("train", k), md5("model", k)) for k in range(n)]
+    make_history(folder, [lock(*one) for one in names])
+    (folder / ".clew").mkdir()
+    store = folder / ".dvc/cache/files/md5"
+    added = read = 0.0
+    place = folder / ".clew/rows.sqlite"
+    with rowsets.opened(place) as sets:
+        for number, (ledger, train, _) in enumerate(names):
+            decisions = models.next()
+            started = time.perf_counter()
+            if number < n - real:
+                kept = np.flatnonzero(decisions == 0)
+                whole = np.frombuffer(models.ids, dtype="V32")
+                sets.add(ledger, models.ids, groups(decisions), origins=models.origins)
+                sets.add(train, whole[kept].tobytes(), [Group(IN, None, np.arange(len(kept)))])
+                added += time.perf_counter() - started
+            else:
+                write_real(store, models, decisions, ledger, train)
+                started = time.perf_counter()
+                for digest in (ledger, train):
+                    row_files.add(sets, digest, store / digest[:2] / digest[2:])
+                read += time.perf_counter() - started
+    rows = [*(int(np.flatnonzero(models.now == kind)[7]) for kind in (0, 1)), models.n - 1]
+    return {
+        "ids": [models.ids[32 * row :][:32].hex() for row in rows],
+        "building_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "seconds_a_model_from_arrays": round(added / max(1, n - real), 3),
+        "seconds_a_model_from_parquet": round(read / max(1, real), 3),
+        "index_mb": round(place.stat().st_size / 1e6, 1),
+    }
+
+
+def timed(folder: Path, *arguments: str) -> tuple[float, float, str]:
+    """Seconds and MB (largest resident set) of a whole process, and what it printed."""
+    command = [sys.executable, "-m", "clew", *arguments]
+    started = time.perf_counter()
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0, printed
+    return time.perf_counter() - started, usage.ru_maxrss / 1024, printed
+
+
+def main() -> None:
+    """Build and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--models", type=int, default=1000)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--real", type=int, default=2)
+    parser.add_argument("--drops", choices=["independent", "successive"], default="independent")
+    parser.add_argument("--build-only", action="store_true", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.build_only:
+        print(json.dumps(build(asked.folder, Models(asked.rows, asked.drops), asked.models, asked.real)))
+        return
+    # Built by another process: a child's largest resident set begins with that of the process that started it.
+    command = [sys.executable, __file__, *sys.argv[1:], "--build-only"]
+    figures: dict[str, Any] = vars(asked) | {"folder": None}
+    figures |= json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    ids = figures.pop("ids")
+    figures["first_trace_s"] = round(timed(asked.folder, "rows", "trace", ids[0])[0], 3)
+    runs = [timed(asked.folder, "rows", "trace", row) for row in ids for _ in range(5)]
+    figures["warm_trace_s"] = sorted(round(seconds, 3) for seconds, *_ in runs)
+    figures["warm_trace_peak_mb"] = round(max(mb for _, mb, _ in runs))
+    scored, mb, _ = timed(asked.folder, "rows", "trace", ids[0], "--scores")
+    figures |= {"trace_with_scores_s": round(scored, 3), "trace_with_scores_peak_mb": round(mb)}
+    print(runs[-1][2])
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()
