@@ -9,18 +9,26 @@ from clew.history.compare import words as told
 from clew.history.compare.model import BETTER, WORSE, Number, Side, View
 from clew.report import words
 
+LIMIT = 60_000
+"""Characters of a comment: GitHub takes 65,536."""
+
 
 def write(view: View) -> str:
-    """The whole text."""
+    """The whole text; without the table of every number where that would be too long for a comment."""
+    whole = _write(view, every=True)
+    return whole if len(whole) <= LIMIT else _write(view, every=False)
+
+
+def _write(view: View, *, every: bool) -> str:
     parts = [f"### {code(view.before.name)} → {', '.join(code(side.after.name) for side in view.sides)}"]
     parts += [f"⚠ {plain(view.before.name)}: {plain(note)}" for note in view.notes]
     for side in view.sides:
-        parts += _side(view, side)
+        parts += _side(view, side, every=every)
     parts.append(f"<sub>{plain(told.counted(view))}</sub>")
     return "\n\n".join(parts)
 
 
-def _side(view: View, side: Side) -> list[str]:
+def _side(view: View, side: Side, *, every: bool) -> list[str]:
     parts = [f"#### {code(told.revision(side.after))}"] if len(view.sides) > 1 else []
     parts += [f"⚠ {plain(note)}" for note in side.notes]
     parts.append(_summary(view, side))
@@ -38,7 +46,8 @@ def _side(view: View, side: Side) -> list[str]:
     parts.append(
         "**Why**\n\n" + listed([f"{code(told.chain(r))}: {plain(told.end(r))}" for r in side.reaches] or ["–"])
     )
-    parts += [folded(f"Every number ({len(side.numbers)})", _every(side))] if side.numbers else []
+    if side.numbers:
+        parts += [folded(f"Every number ({len(side.numbers)})", _every(side) if every else "Too many: see `--json`.")]
     parts += [folded("Time and memory", _costs(side))] if side.costs else []
     return parts
 

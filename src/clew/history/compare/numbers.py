@@ -18,6 +18,9 @@ from clew.history.snapshot import Snapshot
 QUALITY, FAIRNESS, LATENCY = (path.as_posix() for path in (paths.QUALITY, paths.FAIRNESS, paths.LATENCY))
 FILES: dict[Kind, str] = {"quality": QUALITY, "fairness": FAIRNESS, "time": LATENCY}
 SIZE = "size_bytes"
+BOUNDS = ("value", "low", "high")
+MOST = 1e300
+"""Beyond it a number has no difference to another, and no place on an axis."""
 EVEN = {
     "statistical_parity_difference": 0.0,
     "disparate_impact": 1.0,
@@ -58,18 +61,28 @@ def entries(kind: Kind, tree: Mapping[str, Any]) -> Iterator[tuple[tuple[str, st
         for task, found in _mappings(tasks):
             for name, entry in _mappings(found):
                 if kind != "fairness" and "value" in entry:
-                    yield (variant, f"{task}.{name}"), entry
+                    yield (variant, f"{task}.{name}"), _readable(entry)
                 for measure, inner in _mappings(entry) if kind == "fairness" else ():
                     if measure in EVEN and "value" in inner:
-                        yield (variant, f"{task}.{name}.{measure}"), inner
+                        yield (variant, f"{task}.{name}.{measure}"), _readable(inner)
 
 
 def _mappings(tree: Any) -> list[tuple[str, Mapping[str, Any]]]:
-    return [(key, value) for key, value in tree.items() if isinstance(value, Mapping)] if _is(tree) else []
+    return [(key, value) for key, value in tree.items() if isinstance(value, Mapping)] if isinstance(tree, dict) else []
 
 
-def _is(tree: Any) -> bool:
-    return isinstance(tree, Mapping)
+def _readable(entry: Mapping[str, Any]) -> Entry:
+    """The entry with null for a value or bound that is no finite number, so that every reader may take it for one."""
+    wrong: dict[str, Any] = {
+        key: None for key in ("value", "low", "high") if key in entry and not _is_number(entry[key])
+    }
+    if entry.get("value") is not None and "value" in wrong:
+        wrong["reason"] = f"it is no finite number: {str(entry['value'])[:40]}"
+    return {**entry, **wrong} if wrong else entry
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MOST
 
 
 def _order(before: Snapshot, after: Snapshot) -> Any:
@@ -112,6 +125,6 @@ def absent(first: Entry, second: Entry) -> str:
     for side, entry in (("before", first), ("after", second)):
         if not entry:
             return f"not measured {side}"
-        if not isinstance(entry.get("value"), (int, float)):
+        if entry.get("value") is None:
             return f"no value {side}: {entry.get('reason', 'no reason is given')}"
     return ""

@@ -195,11 +195,10 @@ def counted(view: View) -> str:
         return "No paired tests were made (--no-tests)."
     if not view.tests:
         return "No paired test could be made or needed to be."
-    level = words.number(100 * view.alpha, "count")
     return (
         f"{words.plural(view.tests, 'paired test')} on the stored predictions of the same rows, "
-        f"{words.number(view.resamples, 'count')} resamples, Holm-corrected together: "
-        f"at most {level}{words.NARROW}% chance of any false verdict."
+        f"{words.number(view.resamples, 'count')} resamples; better and worse are said at the level of "
+        f"{words.number(view.alpha, 'share')} of all of them together (Holm)."
     )
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from compare_lab import Lab, N
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from clew.cli.main import app
 from clew.errors import HistoryError
-from clew.history.compare import costs, markdown
+from clew.history.compare import costs, markdown, numbers
 
 NASTY = "\x1b[31m<script>alert(1)</script> | `x` [link](http://e) @all"
 
@@ -42,7 +46,7 @@ def test_the_table_has_every_section(good: Lab) -> None:
         r"▲ stress\.accuracy@sft better: \+25\.0 points \(",
         r"the same numbers as before: base",
         r"sft\.learning_rate → sft → predict@sft → evaluate: reaches every metric of sft; none of base",
-        r"\d+ paired tests on the stored predictions of the same rows, [\d ]+ resamples, Holm-corrected together",
+        r"\d+ paired tests on the stored predictions of the same rows, [\d ]+ resamples; better",
     ):
         assert re.search(part, said), part
     assert "\x1b" not in said
@@ -190,3 +194,51 @@ def test_other_metrics_are_in_json_as_dvc_would_show_them(good: Lab) -> None:
     (good.root / "metrics/sft.json").write_text('{"best": {"loss": 0.5}}')
     (side,) = json.loads(clew("good", ".", "--json").stdout)["revisions"]
     assert side["other_metrics"] == {"metrics/sft.json:best.loss": {"after": 0.5}}
+
+
+WRONG = [
+    [],
+    {"sft": 1},
+    {"sft": {"stress": []}},
+    {"sft": {"stress": {"f1": 0.5}}},
+    {"sft": {"stress": {"f1": {"value": "high", "low": True, "high": [1]}}}},
+    {"sft": {"stress": {"f1": {"value": float("nan"), "low": 0.1, "high": float("inf")}}}},
+    {"": {"": {"": {"value": 1}}}},
+    {"a.b": {"c d": {"e|f": {"value": -1e308, "low": -1e299, "high": 10**400, "n": "many"}}}},
+]
+
+
+@pytest.mark.parametrize("tree", WRONG)
+def test_metrics_of_another_form_do_no_harm(good: Lab, tree: Any) -> None:
+    for name in ("quality", "fairness", "latency"):
+        (good.root / f"metrics/{name}.json").write_text(json.dumps(tree))
+    clew("good")
+    clew("good", "--md")
+    clew("good", "--json", "--html", "page.html")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=4),
+        lambda inner: st.dictionaries(st.sampled_from(["sft", "value", "low", "disparate_impact", "x"]), inner),
+        max_leaves=12,
+    )
+)
+def test_whatever_a_metrics_file_holds_values_are_finite_numbers_or_null(tree: Any) -> None:
+    for kind in ("quality", "fairness", "time"):
+        for (variant, name), entry in numbers.entries(kind, tree if isinstance(tree, dict) else {}):
+            assert variant in tree
+            assert name.count(".") >= 1
+            for key in ("value", "low", "high"):
+                assert entry.get(key) is None or abs(entry[key]) < math.inf
+            assert numbers.absent(entry, {}) != ""
+
+
+def test_a_comment_too_long_for_github_goes_without_the_long_tables(good: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = clew("main", "good", "--md").stdout
+    assert whole.count("`stress.log_loss`") == 3, "sft's difference, and both variants in the table of all"
+    monkeypatch.setattr(markdown, "LIMIT", len(whole) - 10)
+    short = clew("main", "good", "--md").stdout
+    assert short.count("`stress.log_loss`") == 1
+    assert "Too many: see `--json`." in short
