@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -242,3 +244,25 @@ def test_a_comment_too_long_for_github_goes_without_the_long_tables(good: Lab, m
     short = clew("main", "good", "--md").stdout
     assert short.count("`stress.log_loss`") == 1
     assert "Too many: see `--json`." in short
+
+
+def test_nothing_heavy_is_imported_where_no_test_and_no_page_is_wanted(good: Lab) -> None:
+    code = (
+        "import sys\nfrom clew.cli import main\nsys.argv = ['clew', 'compare', 'main', 'good', '--no-tests']\n"
+        "try:\n    main.app()\nexcept SystemExit:\n    pass\nprint('modules', *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=good.root, capture_output=True, text=True, check=True)
+    table, _, modules = done.stdout.partition("modules ")
+    assert "Came out" in table
+    heavy = {"numpy", "pyarrow", "pandas", "jinja2", "scipy", "duckdb", "dvc", "torch"}
+    assert not heavy & {name.partition(".")[0] for name in modules.split()}
+
+
+def test_neither_the_repository_nor_the_cache_is_written_to(good: Lab) -> None:
+    def everything() -> dict[Path, tuple[int, int]]:
+        return {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in good.root.rglob("*")}
+
+    before = everything()
+    clew()
+    clew("main", "good", "--json")
+    assert everything() == before
