@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from clew.history.lockfile import Artifact
 from clew.history.store import DIR
-from clew.lineage.graph import Graph, How, Linker, Node
+from clew.lineage.graph import Graph, How, Link, Linker, Node
 from clew.lineage.nodes import artifact_id, artifact_node, run_id
 from clew.lineage.past import Block, Held
 from clew.lineage.thing import Root, Thing
@@ -48,8 +48,13 @@ class _Walk:
         self.notes: list[str] = []
         self.blocks: dict[str, set[int]] = defaultdict(set)  # node → the index's blocks that are, or made, it
         self.readers: dict[str, list[Block]] = defaultdict(list)
+        self.reading: dict[int, list[Block]] = defaultdict(list)  # dvc.lock → the folders that its runs read
+        self.links: dict[tuple[int, Block], Link | None] = {}
+        self.ids: dict[int, str] = {}  # block → node of its run
         for block in self.past.folders_read:
             self.readers[block.artifact.path].append(block)
+            for document in self.past.locks.get(block.number, ()):
+                self.reading[document].append(block)
 
     def down(self, thing: Thing) -> Down:
         waiting: list[Artifact] = []
@@ -118,11 +123,13 @@ class _Walk:
         found: list[Artifact] = []
         for use in uses:
             block = self.past.stage(use.block.number)
-            run = run_id(use.block.stage, block)
+            run = self.ids.get(use.block.number) or run_id(use.block.stage, block)
+            self.ids[use.block.number] = run
             self.graph.add(Node(run, "run", use.block.stage, {"cmd": block.cmd}))
             self.graph.join(artifact_id(artifact), run, use.how, use.via, use.note)
-            if use.note and use.note not in self.notes:
-                self.notes.append(f"{use.block.stage} read {use.via}: {use.note}")
+            note = f"{use.block.stage} read {use.via}: {use.note}"
+            if use.note and note not in self.notes:
+                self.notes.append(note)
             new = use.block.number not in self.blocks[run]
             self.blocks[run].add(use.block.number)
             for out in block.outs if new else ():
@@ -135,27 +142,32 @@ class _Walk:
         for block in self.past.used(artifact.md5):
             if block.artifact.path == artifact.path:
                 yield Use(block, "exact", "", "")
-        makers = self.blocks[artifact_id(artifact)]
-        documents = frozenset().union(*(self.past.locks.get(number, frozenset()) for number in makers))
-        for folder in _above(artifact.path):
-            for block in self.readers.get(folder, ()):
-                yield from self._through(block, artifact, documents)
+        yield from self._through(artifact)
         if artifact.md5.endswith(DIR):
             yield from self._inner(artifact)
 
-    def _through(self, reader: Block, artifact: Artifact, documents: frozenset[int]) -> Iterator[Use]:
-        """A run that read a folder, if the artifact was in the folder then: judged where both stand in one dvc.lock."""
-        assumed = None
-        for document in sorted(documents & self.past.locks.get(reader.number, frozenset())):
+    def _through(self, artifact: Artifact) -> Iterator[Use]:
+        """The runs that read a folder above an artifact that was in it then: judged where both stand in a dvc.lock."""
+        makers = self.blocks[artifact_id(artifact)]
+        documents = {document for number in makers for document in self.past.locks.get(number, ())}
+        above = set(_above(artifact.path))
+        found: dict[Block, Use] = {}
+        for document in sorted(documents):
+            for reader in self.reading.get(document, ()):
+                if reader.artifact.path not in above or (reader in found and found[reader].how == "folder"):
+                    continue
+                link = self._link(document, reader)
+                if link and any((made.out.path, made.out.md5) == (artifact.path, artifact.md5) for made in link.made):
+                    note = "" if link.how == "folder" else link.note
+                    found[reader] = Use(reader, link.how, reader.artifact.path, note)
+        yield from found.values()
+
+    def _link(self, document: int, reader: Block) -> Link | None:
+        key = (document, reader)
+        if key not in self.links:
             revision = self.past.revision(document)
-            link = self.linker.within(revision, reader.artifact) if revision else None
-            if link and any((made.out.path, made.out.md5) == (artifact.path, artifact.md5) for made in link.made):
-                if link.how == "folder":
-                    yield Use(reader, "folder", reader.artifact.path, "")
-                    return
-                assumed = Use(reader, link.how, reader.artifact.path, link.note)
-        if assumed:
-            yield assumed
+            self.links[key] = self.linker.within(revision, reader.artifact) if revision else None
+        return self.links[key]
 
     def _inner(self, artifact: Artifact) -> Iterator[Use]:
         """The runs that read a file of a folder."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
@@ -177,7 +177,8 @@ def _down(down: Down) -> Iterator[RenderableType]:
     yield Text(f"Its thread runs through {drawing.contained(down.held)}.")
     yield _stages(down.graph)
     found = drawing.models(down.graph)
-    yield from _section(f"Models that it is in ({len(found)})", _models(found))
+    if found:
+        yield from _section(f"Models that it is in ({len(found)})", _models(found))
     yield from _section(f"Commits ({len(down.held.commits)})", _commits(down))
 
 
@@ -221,24 +222,24 @@ def _hang(
         _hang(tree.add(text), list(outs), reads, makes, runs, seen)
 
 
-def _models(found: list[Node]) -> Table:
+def _models(found: list[Node]) -> Group:
     table = Table.grid(padding=(0, 2))
     for node in found[:MOST_ROWS]:
         n, heads = node.facts.get("commits", 0), node.facts.get("heads", [])
         where = f"{n} commit{'s' if n != 1 else ''}" if n else "uncommitted"
         names = ", ".join(map(clean, heads[:6])) + (" …" if heads[6:] else "")
         table.add_row(Text(clean(node.name), "bold cyan"), Text(str(node.facts["md5"])[:8], "dim"), where, names)
-    if found[MOST_ROWS:]:
-        table.add_row(Text(f"… {len(found) - MOST_ROWS} more (--json has them)", "dim"))
-    return table
+    return Group(table, *_more(found[MOST_ROWS:]))
 
 
-def _commits(down: Down) -> Table:
+def _commits(down: Down) -> Group:
     table = Table.grid(padding=(0, 2))
     newest = down.held.commits[::-1]
     for commit in newest[:MOST_ROWS]:
         cells = (commit.id[:10], drawing.day(commit.time), clean(commit.author))
         table.add_row(*cells, Text(drawing.shown(commit.title, 70), "dim"))
-    if newest[MOST_ROWS:]:
-        table.add_row(Text(f"… {len(newest) - MOST_ROWS} more (--json has them)", "dim"))
-    return table
+    return Group(table, *_more(newest[MOST_ROWS:]))
+
+
+def _more(left: Sized) -> list[Text]:
+    return [Text(f"… {len(left)} more (--json has them)", "dim")] if len(left) else []

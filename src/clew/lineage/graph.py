@@ -89,7 +89,7 @@ class Linker:
     def __init__(self, past: Past, store: Store) -> None:
         self.past, self.store = past, store
         self._listings: dict[str, list[Member] | None] = {}
-        self._chosen: dict[tuple[str, frozenset[tuple[str, str]]], list[str] | None] = {}
+        self._chosen: dict[tuple[Any, ...], list[str] | None] = {}
 
     def listing(self, md5: str) -> list[Member] | None:
         """A folder's files; None where the cache lacks its listing or holds something else there."""
@@ -140,30 +140,38 @@ class Linker:
         return None
 
     def _folder(self, revision: Revision, dep: Artifact, below: Sequence[Made]) -> Link:
-        beside = {
-            name[len(dep.path) + 1 :]
-            for name in revision.files.below(dep.path)
-            if not any(name == made.out.path or name.startswith(f"{made.out.path}/") for made in below)
-        }
-        contents = {name: revision.digest(f"{dep.path}/{name}") for name in beside}
-        own = [Member(name, md5) for name, md5 in contents.items() if md5]
-        chosen = self.choice(dep, [made.out for made in below], own)
+        outs = [made.out for made in below]
+        chosen = self.choice(dep, outs)
+        unknown = any(self._files(dep.path, out) is None for out in outs)
+        if chosen is None and not unknown:
+            chosen = self.choice(dep, outs, self._beside(revision, dep.path, outs))
         if chosen is not None:
             return Link("folder", [made for made in below if made.out.path in chosen], "")
-        if any(self._files(dep.path, made.out) is None for made in below):
+        if unknown:
             return self._by_size(dep, below)
-        names = ", ".join(made.out.path for made in below)
+        names = ", ".join(out.path for out in outs)
         return Link("broken", [], f"{dep.path} was {_short(dep.md5)}, which is no choice of {names} as made here")
 
-    def choice(self, folder: Artifact, outs: Sequence[Artifact], beside: Sequence[Member] = ()) -> list[str] | None:
+    def _beside(self, revision: Revision, folder: str, outs: Sequence[Artifact]) -> tuple[Member, ...]:
+        """The files that git keeps in a folder beside the outs (a .gitignore, for one)."""
+        made = [out.path for out in outs]
+        names = [
+            name
+            for name in revision.files.below(folder)
+            if not any(name == path or name.startswith(f"{path}/") for path in made)
+        ]
+        digests = {name[len(folder) + 1 :]: revision.digest(name) for name in names}
+        return tuple(Member(name, md5) for name, md5 in digests.items() if md5)
+
+    def choice(self, folder: Artifact, outs: Sequence[Artifact], beside: tuple[Member, ...] = ()) -> list[str] | None:
         """The paths of those outs that fill a folder to just its MD5; None where none do or listings are missing."""
-        key = (folder.md5, frozenset((out.path, out.md5) for out in outs))
+        key = (folder.md5, frozenset((out.path, out.md5) for out in outs), beside)
         if key not in self._chosen:
             known = [(out.path, files) for out in outs if (files := self._files(folder.path, out)) is not None]
             self._chosen[key] = None
             for some in _choices(known):
                 files = [member for _path, members in some for member in members]
-                if folder.md5 in (listing_md5(files), listing_md5([*files, *beside])):
+                if folder.md5 == listing_md5([*files, *beside]):
                     self._chosen[key] = [path for path, _members in some]
                     break
         return self._chosen[key]

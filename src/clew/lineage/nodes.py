@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import PurePosixPath
 from typing import Literal
 
 from clew import paths
 from clew.history.lockfile import Artifact, Stage
 from clew.lineage.graph import Node
+
+MODELS = f"{paths.MODELS.as_posix()}/"
 
 
 def artifact_id(artifact: Artifact) -> str:
@@ -33,5 +34,4 @@ def is_model(path: str) -> bool:
     >>> is_model("models/sft"), is_model("models"), is_model("data/models")
     (True, False, False)
     """
-    inner = PurePosixPath(path)
-    return inner.is_relative_to(paths.MODELS.as_posix()) and inner != PurePosixPath(paths.MODELS.as_posix())
+    return path.startswith(MODELS)

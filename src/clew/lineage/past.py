@@ -10,7 +10,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clew.history import documents, index
 from clew.history.lockfile import Artifact, Stage
@@ -124,9 +124,18 @@ class Past:
         """Every commit, parents before children."""
         return [commit.id for commit, _lock in self._commits]
 
+    @cached_property
+    def _read_paths(self) -> list[str]:
+        """Every path that a committed run read: few, and asked once, for paths have no index."""
+        if self.index is None:
+            return []
+        query = "SELECT DISTINCT path FROM artifacts WHERE made = 0"
+        return [path for (path,) in self.index.database.execute(query)]
+
     def below(self, path: str) -> list[Block]:
         """Every dep below a path."""
-        found = self._rows("a.made = 0 AND a.path > ? AND a.path < ?", (f"{path}/", f"{path}0"))  # 0 follows /
+        inner = [name for name in self._read_paths if name.startswith(f"{path}/")]
+        found = [block for name in inner for block in self._rows("a.made = 0 AND a.path = ?", (name,))]
         fresh = [
             Block(-1 - position, name, dep)
             for position, (name, stage) in enumerate(self.fresh)
@@ -180,16 +189,24 @@ class Past:
             return self.current
         if self.index is None:
             return None
-        row = self.index.database.execute(
-            "SELECT id FROM commits WHERE lock = ? ORDER BY number LIMIT 1", (document,)
-        ).fetchone()
-        return self.of_commit(row[0]) if row else None
+        database = self.index.database
+        row = database.execute("SELECT id FROM commits WHERE lock = ? ORDER BY number LIMIT 1", (document,)).fetchone()
+        return self.of_commit(row[0], document) if row else None
 
-    def of_commit(self, commit: str) -> Revision:
-        """The revision that is a commit, read once."""
+    def of_commit(self, commit: str, document: int | None = None) -> Revision:
+        """The revision that is a commit, made once. document: its dvc.lock, whose blocks the index has."""
         if commit not in self._revisions:
-            self._revisions[commit] = revision.of_commit(self.repo, self.repo[commit])  # type: ignore[arg-type]
+            found: Any = self.repo[commit]
+            self._revisions[commit] = revision.of_commit(self.repo, found, known=self._stages(document))
         return self._revisions[commit]
+
+    def _stages(self, document: int | None) -> dict[str, Stage] | None:
+        """The stages of a dvc.lock as the index has them: blocks that many locks share are loaded once."""
+        if document is None or self.index is None:
+            return None
+        query = "SELECT content, problem FROM documents WHERE id = ?"
+        content, problem = self.index.database.execute(query, (document,)).fetchone()
+        return None if problem else {name: self.stage(number) for name, number in json.loads(content).items()}
 
     def revisions(self, blocks: Iterable[int]) -> list[Revision]:
         """The revisions, oldest first and one a dvc.lock, that have one of the blocks."""
@@ -198,18 +215,25 @@ class Past:
 
     @cached_property
     def _commits(self) -> list[tuple[Commit, int | None]]:
-        """Every commit with the number of its dvc.lock, parents first."""
-        return [(entry.commit, entry.lock) for entry in self.index.entries()] if self.index is not None else []
+        """Every commit that a head reaches with the number of its dvc.lock, parents first."""
+        if self.index is None:
+            return []
+        query = "SELECT id, parents, author, email, time, title, lock FROM commits ORDER BY number"
+        rows = self.index.database.execute(query).fetchall()
+        bits = self._containing
+        return [(Commit(row[0], tuple(row[1].split()), *row[2:6]), row[6]) for row in rows if bits.get(row[0])]
 
     @cached_property
     def _containing(self) -> dict[str, int]:
         """Commit → bits of the heads (in their order) that contain it."""
         bits: dict[str, int] = defaultdict(int)
-        for position, commit in enumerate(self.index.heads.values() if self.index is not None else ()):
-            bits[commit] |= 1 << position
-        for child, _lock in reversed(self._commits):
-            for parent in child.parents:
-                bits[parent] |= bits[child.id]
+        if self.index is None:
+            return bits
+        for position, head in enumerate(self.index.heads.values()):
+            bits[head] |= 1 << position
+        for child, parents in self.index.database.execute("SELECT id, parents FROM commits ORDER BY number DESC"):
+            for parent in parents.split():
+                bits[parent] |= bits[child]
         return bits
 
     @cached_property

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -84,22 +85,39 @@ class OnDisk:
 
 
 class Revision:
-    """One revision. name: as people call it. commit: None for the work tree. problem: why its dvc.lock is unread."""
+    """One revision. name: as people call it. commit: None for the work tree. known: its stages, where they are."""
 
-    def __init__(self, name: str, commit: Commit | None, files: Files, lock: bytes | None) -> None:
-        self.name, self.commit, self.files = name, commit, files
-        self.stages: Mapping[str, Stage] = {}
-        self.problem: str | None = None
+    def __init__(
+        self, name: str, commit: Commit | None, files: Files, known: Mapping[str, Stage] | None = None
+    ) -> None:
+        self.name, self.commit, self.files, self.known = name, commit, files, known
+
+    @cached_property
+    def stages(self) -> Mapping[str, Stage]:
+        """The stages of its dvc.lock: none where that cannot be read."""
+        return self._read[0]
+
+    @cached_property
+    def problem(self) -> str | None:
+        """Why its dvc.lock is not read; None where it is."""
+        return self._read[1]
+
+    @cached_property
+    def made(self) -> list[Made]:
+        """Every out."""
+        return [Made(self, name, out) for name, stage in self.stages.items() for out in stage.outs]
+
+    @cached_property
+    def _read(self) -> tuple[Mapping[str, Stage], str | None]:
+        if self.known is not None:
+            return self.known, None
+        lock = self.files.content(documents.LOCK)
         if lock is None:
-            self.problem = "there is no dvc.lock: nothing had been run, or it is older than the experiment"
-            return
+            return {}, "there is no dvc.lock: nothing had been run, or it is older than the experiment"
         try:
-            self.stages = lockfile.read(lock.decode("utf-8", errors="replace"))
+            return lockfile.read(lock.decode("utf-8", errors="replace")), None
         except lockfile.LockError as error:
-            self.problem = f"its dvc.lock cannot be read: {error}"
-        self.made = [Made(self, name, out) for name, stage in self.stages.items() for out in stage.outs]
-
-    made: list[Made] = []  # noqa: RUF012 - of a revision without a lock; never added to
+            return {}, f"its dvc.lock cannot be read: {error}"
 
     def checked(self) -> Revision:
         """Itself; raises HistoryError where its dvc.lock cannot be read."""
@@ -145,10 +163,11 @@ class Revision:
         return str(item) in map(str, items) if isinstance(items, list) else True
 
 
-def of_commit(repo: pygit2.Repository, commit: pygit2.Commit, name: str | None = None) -> Revision:
-    """The revision that is a commit."""
-    files = InGit(repo, commit)
-    return Revision(name or str(commit.id)[:10], repository.described(commit), files, files.content(documents.LOCK))
+def of_commit(
+    repo: pygit2.Repository, commit: pygit2.Commit, name: str | None = None, known: Mapping[str, Stage] | None = None
+) -> Revision:
+    """The revision that is a commit. known: the stages of its dvc.lock, where they need not be read again."""
+    return Revision(name or str(commit.id)[:10], repository.described(commit), InGit(repo, commit), known)
 
 
 def of(repo: pygit2.Repository, rev: str | None) -> Revision:
@@ -156,10 +175,8 @@ def of(repo: pygit2.Repository, rev: str | None) -> Revision:
     if rev not in (None, WORK_TREE):
         return of_commit(repo, repository.resolve(repo, str(rev)), rev)
     lock = Path(repo.workdir) / documents.LOCK if repo.workdir else None
-    if lock is not None and lock.is_file():
-        return Revision(WORK_TREE, None, OnDisk(repo), lock.read_bytes())
-    if rev == WORK_TREE and repo.workdir:
-        return Revision(WORK_TREE, None, OnDisk(repo), None)
+    if repo.workdir and (rev == WORK_TREE or (lock is not None and lock.is_file())):
+        return Revision(WORK_TREE, None, OnDisk(repo))
     return of_commit(repo, repository.resolve(repo, "HEAD"), "HEAD")
 
 
