@@ -95,6 +95,8 @@ def give(
                 reasons[key] = "the two test sets share no row of this task"
             elif _same(*joined[number.variant][task]):
                 found[place] = replace(number, verdict=SAME, reason="the predictions of all shared rows are the same")
+            elif number.kind == "quality" and not paired.changed(number.metric, joined[number.variant][task]):
+                found[place] = replace(number, verdict=SAME, reason="every shared row was answered the same")
             elif number.kind == "quality":
                 names = (predictions.of(before, number.variant)[0], predictions.of(after, number.variant)[0])
                 reasons[key] = paired.plan(plan, key, number, joined[number.variant][task], names)

@@ -87,12 +87,14 @@ class Lab:
         ran_rate: float | None = None,
         cached: bool = True,
         rename: str = "sft",
+        sure: float = 2.0,
     ) -> dict[str, str | None]:
         """The files of a revision; its predictions go into the cache where `cached`.
 
-        wrong, base: the rows that sft and base answer wrongly. ran_code, ran_rate: what dvc.lock says sft ran with.
+        wrong, base: the rows that sft and base answer wrongly; sure: how far apart sft scores its choices.
+        ran_code, ran_rate: what dvc.lock says sft ran with.
         """
-        answers = {"base": predictions(base, ids), "sft": predictions(wrong, ids)}
+        answers = {"base": predictions(base, ids), "sft": predictions(wrong, ids, sure)}
         digests = {variant: self.keep(variant, found, cached) for variant, found in answers.items()}
         measured: dict[str, Any] = quality.measure(answers, resamples=200, confidence=0.95, seed=1)
         for variant, size in (("base", 1000), ("sft", 1010)):

@@ -42,6 +42,14 @@ def test_the_same_predictions_are_no_difference_and_no_test(lab: Lab) -> None:
     assert (found.verdict, found.reason) == (SAME, "the predictions are the same, to the byte")
 
 
+def test_the_same_answers_given_with_more_certainty_are_tested_only_where_that_counts(lab: Lab) -> None:
+    lab.write(sure=4.0, rate=0.002)
+    side = lab.side()
+    same, other = number(side, "stress.accuracy"), number(side, "stress.log_loss")
+    assert (same.verdict, same.paired, same.reason) == (SAME, None, "every shared row was answered the same")
+    assert (other.verdict, other.paired.n) == (WORSE, N)
+
+
 def test_all_tests_of_the_view_are_corrected_together_and_each_question_once(lab: Lab) -> None:
     lab.git("checkout", "-q", "-b", "one")
     lab.commit("One", rate=0.01, wrong=range(0, N, 8))
