@@ -35,7 +35,9 @@ def biography(row: Biography, shown: int | None) -> Iterator[str]:
     hidden = len(row.chapters) - len(chapters)
     if hidden:
         yield f"\n  … and {hidden:,} earlier stories: --all"
-    if row.absent:
+    if not chapters:
+        yield "\n  in none of the commits that were asked"
+    elif row.absent:
         yield f"\n  not in the rows of {_many(row.absent, 'other commit')}"
 
 
@@ -48,7 +50,7 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
         yield f"    side: {chapter.side}"
     if chapter.trained:
         weight = "" if chapter.weight is None else f", weight {chapter.weight:.6g}"
-        yield f"    trained on{weight}: {', '.join(chapter.models) or 'no model was made from it'}"
+        yield f"    in training{weight} → {', '.join(chapter.models) or 'no model yet'}"
         yield f"    fed: {_fed(chapter.fed)}"
     if not chapter.read:
         yield "    scores and weight not read (large files, or an old story): --scores --all"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from clew.errors import DataError
+from clew.errors import DataError, HistoryError, SetupError
 from clew.history import index as history_index
 from clew.history import lockfile, repository, snapshot
 from clew.history.documents import LOCK
 from clew.history.index import Index
+from clew.history.snapshot import Snapshot
 from clew.history.store import DIR, Store, open_store
 from clew.lineage import data_chain, row_files, row_history, rowsets
 from clew.lineage.data_chain import LEDGER, SPLITS, TRAIN, Chain
@@ -101,7 +103,7 @@ def ask(
 
     def asked(sets: RowSets) -> T:
         if revs:
-            history = [At(one.commit, data_chain.chain(one.stages)) for one in named]
+            history = [_at(one) for one in named]
         else:
             history = row_history.commits(index, sets, None)
             history += _uncommitted(repo, history, index.heads.get("HEAD"))
@@ -113,8 +115,23 @@ def ask(
 
     try:
         return rowsets.ask(repo, asked)
+    except sqlite3.OperationalError as error:
+        raise SetupError(
+            f"the index of rows cannot be kept ({error})",
+            where=str(rowsets.place(repo)),
+            fix="Free some space, or let this user write there; it is derived, and may be deleted.",
+        ) from None
     finally:
         index.close()
+
+
+def _at(revision: Snapshot) -> At:
+    chain = data_chain.chain(revision.stages)
+    if chain == Chain():
+        reason = "; ".join(revision.problems) or "no stage of clew made any"
+        fix = f"Name a later revision, or run `dvc repro` and commit dvc.lock ({reason})."
+        raise HistoryError("dvc.lock names no rows", where=revision.name, fix=fix)
+    return At(revision.commit, chain)
 
 
 def _uncommitted(repo: pygit2.Repository, history: Sequence[At], head: str | None) -> list[At]:

@@ -90,23 +90,24 @@ Held = dict[str, list[tuple[str, str | None]]]
 
 def ask(repo: pygit2.Repository, question: Callable[[RowSets], T]) -> T:
     """What `question` makes of the sets of a repository; a damaged or old file is made anew and asked again."""
-    place = _place(repo)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    file = place(repo)
+    file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with opened(place) as sets:
+        with opened(file) as sets:
             return question(sets)
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise
     except sqlite3.DatabaseError:
         pass
-    for path in (place, place.with_name(place.name + "-journal")):
+    for path in (file, file.with_name(file.name + "-journal")):
         path.unlink(missing_ok=True)
-    with opened(place) as sets:
+    with opened(file) as sets:
         return question(sets)
 
 
-def _place(repo: pygit2.Repository) -> Path:
+def place(repo: pygit2.Repository) -> Path:
+    """The file of a repository's sets."""
     if repo.workdir:
         return Path(repo.workdir) / ".clew" / "rows.sqlite"
     from clew.sources import cache
@@ -115,9 +116,9 @@ def _place(repo: pygit2.Repository) -> Path:
 
 
 @contextmanager
-def opened(place: Path) -> Iterator[RowSets]:
+def opened(file: Path) -> Iterator[RowSets]:
     """The sets in a file, which is made if it is not there; raises sqlite3.DatabaseError where it is damaged or old."""
-    database = sqlite3.connect(place, timeout=WAIT, isolation_level=None)
+    database = sqlite3.connect(file, timeout=WAIT, isolation_level=None)
     try:
         database.execute("PRAGMA synchronous = OFF")  # it can be made again
         found = database.execute("PRAGMA user_version").fetchone()[0]

@@ -1,0 +1,198 @@
+"""What two revisions' data differs in: rows by id, else by place; decisions by rule; and what cannot be compared."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from clew.cli.main import app
+from clew.history import repository as git
+from clew.history import snapshot, store
+from clew.lineage import data_changes, set_changes
+from clew.lineage.data_changes import Count, DataChanges, Source
+from examples.rows_repository import Repository, Row, row
+
+ROWS = [row(f"post number {k} of the day", "yes" if k % 2 else "no", k) for k in range(10)]
+PARAMS = """\
+seed: 13
+fetch_data:
+  sources:
+    web: {uri: "file:posts.csv", sha256: "aa", license: MIT}
+fetch_model:
+  uri: hf://base
+  license: MIT
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    made = Repository(tmp_path / "repository")
+    monkeypatch.chdir(made.folder)
+    made.run(ROWS, side={ROWS[0]["text"]: "test"}, params=PARAMS)
+    made.commit("Train")
+    made.git("tag", "before")
+    return made
+
+
+def _between(made: Repository, before: str, after: str, sample: int = 5) -> DataChanges:
+    repo = git.open_repository(made.folder)
+    sides = [snapshot.take(repo, name) for name in (before, after)]
+    return data_changes.between(store.open_store(made.folder), sides[0], sides[1], sample)
+
+
+def _now(made: Repository, *, sample: int = 5) -> DataChanges:
+    return _between(made, "before", git.WORK_TREE, sample)
+
+
+def test_the_same_is_not_read_at_all(repository: Repository) -> None:
+    for path in (repository.folder / ".dvc/cache").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    assert _between(repository, "before", "HEAD") == DataChanges()
+
+
+def test_rows_that_come_and_go(repository: Repository) -> None:
+    new = [row(f"new post {k}", "no", k, source="forum") for k in range(3)]
+    repository.run([*ROWS[:8], *new], side={ROWS[0]["text"]: "test", ROWS[1]["text"]: "test"}, params=PARAMS)
+    found = _now(repository)
+    assert found.train is not None
+    assert found.test is not None
+    assert (found.train.before, found.train.after) == (9, 9)
+    assert (found.train.added.n, found.train.added.by) == (3, (Count("forum", "stress", 3),))
+    assert {one.row_id for one in found.train.removed.sample} == {ROWS[k]["row_id"] for k in (1, 8, 9)}
+    assert found.train.added.sample[0].text == "new post 0"
+    assert [one.record for one in found.test.added.sample] == [1]
+    assert found.moved == {"train → test": 1}
+    assert found.missing == ()
+
+
+def test_another_label_another_text_another_weight(repository: Repository) -> None:
+    rows = [*ROWS[:7], row(ROWS[7]["text"], "no", 7), row("rewritten", "no", 8), ROWS[9]]
+    repository.run(rows, side={ROWS[0]["text"]: "test"}, weight={ROWS[2]["text"]: 0.25}, params=PARAMS)
+    train = _now(repository).train
+    assert train is not None
+    assert (train.added.n, train.removed.n) == (0, 0)
+    ((was, now),) = train.relabelled.sample
+    assert (was.label, now.label, was.text, now.record) == ("yes", "no", ROWS[7]["text"], 7)
+    assert [(one.text, other.text) for one, other in train.edited.sample] == [(ROWS[8]["text"], "rewritten")]
+    assert [(one.weight, other.weight) for one, other in train.reweighted.sample] == [(1.0, 0.25)]
+
+
+def test_decisions_by_rule(repository: Repository) -> None:
+    drop = {ROWS[k]["text"]: ("length", 1.0) for k in (2, 3, 4)} | {ROWS[5]["text"]: ("outlier", 8.0)}
+    repository.run(ROWS, drop=drop, weight={ROWS[6]["text"]: 2.0}, side={ROWS[0]["text"]: "test"}, params=PARAMS)
+    repository.commit("Strict")
+    found = {(one.stage, one.rule): one for one in _between(repository, "before", "HEAD", 2).decisions}
+    assert list(found) == [("clean", "length"), ("clean", "outlier"), ("balance", "reweighing")]
+    length = found["clean", "length"]
+    assert (length.dropped, length.newly_dropped, length.no_longer_dropped) == ((0, 3), 3, 0)
+    assert length.sample == (ROWS[2]["row_id"], ROWS[4]["row_id"])
+    assert (found["balance", "reweighing"].changed, found["balance", "reweighing"].newly_changed) == ((0, 1), 1)
+    back = {(one.stage, one.rule): one for one in _between(repository, "HEAD", "before").decisions}
+    assert (back["clean", "length"].dropped, back["clean", "length"].no_longer_dropped) == ((3, 0), 3)
+    repository.run(ROWS, drop=drop, weight={ROWS[6]["text"]: 3.0}, side={ROWS[0]["text"]: "test"}, params=PARAMS)
+    (again,) = _between(repository, "HEAD", git.WORK_TREE).decisions
+    assert (again.rule, again.changed, again.otherwise_changed, again.newly_changed) == ("reweighing", (1, 1), 1, 0)
+
+
+def test_sources_and_the_base_model(repository: Repository) -> None:
+    changed = PARAMS.replace('"aa"', '"bb"').replace("hf://base", "hf://larger")
+    more = changed.replace("fetch_model:", '    forum: {uri: "file:b.csv", sha256: "cc", license: null}\nfetch_model:')
+    (repository.folder / "params.yaml").write_text(more)
+    found = _now(repository)
+    forum, web = found.sources
+    assert (forum.name, forum.before, forum.after) == ("forum", None, Source("file:b.csv", "cc", None))
+    assert web.before == Source("file:posts.csv", "aa", "MIT")
+    assert web.after == Source("file:posts.csv", "bb", "MIT")
+    assert found.base is not None
+    assert found.base.after == Source("hf://larger", None, "MIT")
+    assert found.train is None
+
+
+def test_what_the_cache_lacks_is_told_and_the_rest_compared(repository: Repository) -> None:
+    md5s = repository.run(ROWS[:6], side={ROWS[0]["text"]: "test"}, params=PARAMS)
+    repository.commit("Fewer")
+    repository.cached(md5s["data/train.parquet"]).unlink()
+    repository.cached(md5s["data/ledger/clean.parquet"]).write_bytes(b"not parquet")
+    found = _between(repository, "before", "HEAD")
+    assert found.train is None
+    assert found.missing[0].endswith("the file cannot be read as rows: Parquet magic bytes not found in footer. Either"
+                                     " the file is corrupted or this is not a parquet file.")  # fmt: skip
+    assert found.missing[1] == (f"HEAD: the cache lacks data/train.parquet ({md5s['data/train.parquet']}): `dvc pull`")
+
+
+def test_a_file_of_the_work_tree_stands_in_for_the_cache_if_it_is_that_file(repository: Repository) -> None:
+    md5 = repository.run(ROWS[:6], side={ROWS[0]["text"]: "test"}, params=PARAMS)["data/train.parquet"]
+    (repository.folder / "data").mkdir()
+    repository.cached(md5).rename(repository.folder / "data/train.parquet")
+    train = _now(repository).train
+    assert train is not None
+    assert train.removed.n == 4
+    (repository.folder / "data/train.parquet").write_bytes(b"another")
+    assert _now(repository).train is None
+
+
+def test_a_revision_without_rows(repository: Repository) -> None:
+    (repository.folder / "dvc.lock").unlink()
+    assert _now(repository).missing == ("work tree: dvc.lock names no training rows",)
+
+
+Table = list[Row]
+tables = st.lists(
+    st.builds(row, st.sampled_from("abcd"), st.sampled_from(["yes", "no"]), st.integers(0, 3)), max_size=9
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(before=tables, after=tables)
+def test_the_numbers_are_those_of_counting(tmp_path: Path, before: Table, after: Table) -> None:
+    """after = before - removed + added, and what is the same on both sides, counted with repeats, is untouched."""
+    from clew import rows
+
+    files = (tmp_path / "before.parquet", tmp_path / "after.parquet")
+    for path, table in zip(files, (before, after), strict=True):
+        rows.write(path, table)
+    found = set_changes.compare("data/train.parquet", files, 50)
+    assert found.after == found.before - found.removed.n + found.added.n
+    one, other = (Counter(each["row_id"] for each in table) for table in (before, after))
+    pairs = found.relabelled.n + found.edited.n
+    assert (found.removed.n + pairs, found.added.n + pairs) == ((one - other).total(), (other - one).total())
+    places = [Counter(each["origin"]["record"] for each in table) for table in (before, after)]
+    assert pairs <= (places[0] & places[1]).total()
+    assert all(was.label != now.label and was.record == now.record for was, now in found.relabelled.sample)
+    assert all(was.label == now.label and was.text != now.text for was, now in found.edited.sample)
+
+
+def _diff(*arguments: str) -> str:
+    done = CliRunner().invoke(app, ["diff-data", *arguments])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_the_command(repository: Repository) -> None:
+    rows = [*ROWS[:7], row(ROWS[7]["text"], "no", 7), ROWS[8]]
+    drop = {ROWS[2]["text"]: ("length", 1.0)}
+    repository.run(rows, drop=drop, side={ROWS[0]["text"]: "test"}, params=PARAMS.replace('"aa"', '"bb"'))
+    told = _diff("before", "work tree")
+    assert "~ source web: sha256 aa → bb" in told
+    assert "data/train.parquet: 9 rows → 7\n  - 2 removed: 2 web/stress\n" in told
+    assert "  ~ 1 relabelled: 1 web/stress\n      yes → no  " in told
+    assert f"clean, length: dropped 0 → 1; 1 newly dropped ({ROWS[2]['row_id'][:12]})" in told
+    assert "a row that is absent is not a person who is absent" in told
+    found = json.loads(_diff("before", "work tree", "--json", "--sample", "0"))
+    assert (found["train"]["removed"]["n"], found["train"]["removed"]["sample"]) == (2, [])
+    assert _diff("before", "HEAD").startswith("no difference between the data of before and HEAD\n")
+
+
+def test_a_commit_before_clew(repository: Repository) -> None:
+    repository.git("rm", "-q", "dvc.lock", "params.yaml")
+    repository.commit("Another project")
+    told = _diff("before", "HEAD")
+    assert "! HEAD: no params.yaml, dvc.yaml or dvc.lock: it is older than the experiment" in told
+    assert "! not compared: HEAD: dvc.lock names no training rows" in told
