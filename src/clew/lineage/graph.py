@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
 from clew.history.lockfile import Artifact
-from clew.history.store import DIR, Member, Store
+from clew.history.store import DIR, Member, Store, md5_of
 from clew.lineage.past import Past
 from clew.lineage.revision import Made, Revision, is_code, listing_md5
 
@@ -88,17 +88,25 @@ class Linker:
 
     def __init__(self, past: Past, store: Store) -> None:
         self.past, self.store = past, store
+        self.wrong: list[str] = []
+        """Files of the cache that are not what their names say."""
         self._listings: dict[str, list[Member] | None] = {}
         self._chosen: dict[tuple[Any, ...], list[str] | None] = {}
 
     def listing(self, md5: str) -> list[Member] | None:
         """A folder's files; None where the cache lacks its listing or holds something else there."""
         if md5 not in self._listings:
-            try:
-                self._listings[md5] = self.store.members(md5) if md5.endswith(DIR) else None
-            except (OSError, ValueError, TypeError, KeyError):
-                self._listings[md5] = None
+            self._listings[md5] = self._listed(md5) if md5.endswith(DIR) else None
         return self._listings[md5]
+
+    def _listed(self, md5: str) -> list[Member] | None:
+        place = self.store.find(md5)
+        if place is None:
+            return None
+        if md5_of(place) + DIR != md5:
+            self.wrong.append(str(place))
+            return None
+        return self.store.members(md5)
 
     def link(self, revision: Revision, stage: str, dep: Artifact) -> Link:
         """What made a dep of a stage's run that stands in a revision's dvc.lock."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from clew import io, paths
 from clew.history import documents
 from clew.history.lockfile import Artifact, Stage
-from clew.history.store import DIR, Store
-from clew.lineage.revision import Revision
+from clew.history.store import DIR
+from clew.lineage.graph import Linker
+from clew.lineage.revision import Revision, of_commit
 
 if TYPE_CHECKING:
     import pygit2
@@ -92,10 +94,12 @@ def _log(repo: pygit2.Repository, commit: str, wanted: list[str]) -> Iterator[tu
     if not wanted:
         return
     form = "--format=%x01%H%x00%an%x00%ae%x00%ct%x00%s"
-    command = ["git", "--no-optional-locks", "--literal-pathspecs", "--git-dir", repo.path, "log", "-z", "--name-only"]
+    command = ["git", "--no-optional-locks", "--literal-pathspecs", "-c", "log.showSignature=false"]
+    command += ["--git-dir", repo.path, "log", "-z", "--name-only"]
     command += ["--no-renames", "-c", form, commit, "--", *wanted]
     try:
-        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        offline = {**os.environ, "GIT_NO_LAZY_FETCH": "1"}
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=offline)
     except FileNotFoundError:  # git itself is not needed for the rest
         return
     try:
@@ -128,8 +132,8 @@ class Records:
     thorough: hash outs of any size, not only those up to AT_MOST.
     """
 
-    def __init__(self, repo: pygit2.Repository, store: Store, *, thorough: bool) -> None:
-        self.repo, self.store, self.thorough = repo, store, thorough
+    def __init__(self, repo: pygit2.Repository, linker: Linker, *, thorough: bool) -> None:
+        self.repo, self.linker, self.thorough = repo, linker, thorough
 
     def of(self, revision: Revision, stage: str, block: Stage, change: Mapping[str, Any] | None) -> dict[str, Any]:
         """The record of a run, or {"missing": why}. change: of the commit that last changed the record."""
@@ -162,8 +166,6 @@ class Records:
     def _committed_with(
         self, stage: str, block: Stage, record: Mapping[str, Any], revision: Revision, change: Mapping[str, Any] | None
     ) -> bool:
-        from clew.lineage.revision import of_commit
-
         if revision.commit is None and not self.repo.head_is_unborn:
             head = str(self.repo.head.target)
             committed = of_commit(self.repo, self.repo[head])  # type: ignore[arg-type]
@@ -189,7 +191,7 @@ class Records:
 
     def _of_file(self, md5: str) -> str | None:
         """Of a file in the cache; None where it is missing, or is another file than its name says."""
-        path = self.store.find(md5) if md5 else None
+        path = self.linker.store.find(md5) if md5 else None
         if path is None:
             return None
         try:
@@ -199,12 +201,8 @@ class Records:
         return sha256 if found == md5 else None
 
     def _of_folder(self, md5: str) -> str | None:
-        try:
-            members = self.store.members(md5)
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
         lines = []
-        for path, digest in sorted(members or ()):
+        for path, digest in sorted(self.linker.listing(md5) or ()):
             found = self._of_file(digest)
             if found is None:
                 return None
@@ -250,11 +248,9 @@ def code(
     """
     fact: dict[str, Any] = {"path": dep.path, "md5": dep.md5}
     if revision.digest(dep.path) == dep.md5:
-        if revision.commit is None and head is not None:
-            from clew.lineage.revision import of_commit
-
-            if of_commit(repo, repo[head]).digest(dep.path) != dep.md5:  # type: ignore[arg-type]
-                return fact | {"state": "not committed"}
+        there: Any = repo[head] if revision.commit is None and head is not None else None
+        if there is not None and of_commit(repo, there).digest(dep.path) != dep.md5:
+            return fact | {"state": "not committed"}
         return fact | {"state": "as run"} | dict(change or {})
     earlier = _version(repo, head, dep)
     return fact | ({"state": "changed since"} | earlier if earlier else {"state": "not in history"})
@@ -262,8 +258,6 @@ def code(
 
 def _version(repo: pygit2.Repository, head: str | None, dep: Artifact, most: int = 200) -> dict[str, Any] | None:
     """The commit that brought the version of a file or folder that a run read."""
-    from clew.lineage.revision import of_commit
-
     if head is None:
         return None
     for tried, (entry, _names) in enumerate(_log(repo, head, [dep.path])):

@@ -95,7 +95,9 @@ def _placed(repo: pygit2.Repository, folder: Path, asked: str) -> tuple[Path | N
     root = Path(repo.workdir).resolve() if repo.workdir else None
     given = Path(asked).expanduser()
     full = (folder / given).resolve()
-    if root is not None and full != root and full.is_relative_to(root):
+    if full == root:
+        raise HistoryError("that is the whole repository", where=asked, fix="Name something in it: `models/aligned`.")
+    if root is not None and full.is_relative_to(root):
         return None, list(dict.fromkeys([full.relative_to(root).as_posix(), _plain(asked)]))
     if full.exists() and not METRIC.fullmatch(asked) and (given.is_absolute() or root is not None):
         return full, []

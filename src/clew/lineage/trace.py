@@ -53,6 +53,7 @@ def trace(folder: Path, asked: str, rev: str | None = None, *, down: bool = Fals
         walk = Walk(repo, linker, thorough=thorough)
         answer.upstream = walk.upstream(found)
         answer.notes += walk.notes
+    answer.notes += [f"{place} is not what its name says: it was passed over" for place in linker.wrong]
     if history.problem:
         answer.notes.append(history.problem)
     if not any(folder.is_dir() for folder in kept.folders):
@@ -65,7 +66,7 @@ class Walk:
 
     def __init__(self, repo: pygit2.Repository, linker: Linker, *, thorough: bool) -> None:
         self.repo, self.linker = repo, linker
-        self.records = provenance.Records(repo, linker.store, thorough=thorough)
+        self.records = provenance.Records(repo, linker, thorough=thorough)
         self.graph = Graph()
         self.notes: list[str] = []
         self.runs: dict[str, tuple[Revision, str]] = {}

@@ -82,6 +82,28 @@ def test_other_bytes_in_the_work_tree_are_told(repo: Repository) -> None:
     assert ask(repo, "models/aligned", "HEAD").notes == []
 
 
+def test_the_repository_itself_is_no_thing(repo: Repository) -> None:
+    assert "that is the whole repository" in refused(repo, ".")
+
+
+def test_before_the_first_commit_the_work_tree_can_be_traced(tmp_path: Path) -> None:
+    repo = Repository(tmp_path / "new")
+    repo.write("src/a.py", "a")
+    repo.run("a", ["src/a.py"], {"data/a.bin": "a"})
+    found = ask(repo, "data/a.bin")
+    assert [node.name for node in found.upstream.nodes.values()] == ["data/a.bin", "a"]
+    assert ask(repo, "data/a.bin", down=True).down.held.commits == []
+
+
+def test_a_listing_that_is_not_what_its_name_says_is_passed_over(repo: Repository) -> None:
+    place = repo.object(md5_of(repo.read("models/aligned")))
+    for text in ("[", json.dumps([{"md5": "0" * 32, "relpath": "w.bin"}])):
+        place.write_text(text)
+        found = ask(repo, "models/aligned/w.bin")
+        assert [root.member_md5 for root in found.thing.roots] == [""]
+        assert f"{place} is not what its name says: it was passed over" in found.notes
+
+
 def test_an_unknown_path_names_the_nearest(repo: Repository) -> None:
     assert "there is no models/alinged. Did you mean `models/aligned`" in refused(repo, "models/alinged")
     words = refused(repo, "models/aligned/v.bin")
