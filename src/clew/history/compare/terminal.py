@@ -151,7 +151,9 @@ def _came_out(numbers: Sequence[Number], write: Writer) -> None:
     still = [variant for variant in variants if variant not in moved]
     if still:
         write.line(f"the same numbers as before: {', '.join(still)}", indent=2)
-    left = [f"{words.plural(n, 'more metric')} without a shown difference" for n in [len(by_name) - len(kept)] if n]
+    left = [
+        f"{words.plural(n, 'more metric')} without a shown difference" for n in [len(by_name) - len(kept)] if n and fits
+    ]
     left += [f"variants {', '.join(moved[len(fits) :])}"] if moved[len(fits) :] else []
     if left:
         write.line(f"left out here: {'; '.join(left)} (--json, --md or --html has all)", "dim", 2)
@@ -209,8 +211,12 @@ def _shown(numbers: Sequence[Number], write: Writer) -> None:
         write.line(f"{said}: {told.difference(number)}", indent=2)
     if len(shown) > MOST:
         write.line(f"… and {len(shown) - MOST} more shown differences", "dim", 2)
-    if not shown and any(number.verdict for number in numbers):
+    unjudged = [n for n in numbers if n.change and n.verdict is None and not n.reason.startswith("not tested")]
+    if not shown and not unjudged:
         write.line("no difference is shown", indent=2)
+    speaks = set(told.primary(numbers).values())
+    stored = [f"? {n.name}@{n.variant}: {told.stored(n)}" for n in unjudged if n.name in speaks]
+    write.listed(stored)
 
 
 def _cost(side: Side, write: Writer) -> None:

@@ -178,6 +178,16 @@ def difference(number: Number) -> str:
     return f"{said} ({bounds}; corrected {words.p_value(tested.holm)})" if bounds else said
 
 
+def stored(number: Number) -> str:
+    """Both sides as they are stored, with their own intervals: all that can be said without a paired test."""
+    sides = ((shown(number, which), words.interval(e, kind(number))) for which, e in _entries(number))
+    return " → ".join(f"{value} ({bounds})" if bounds else value for value, bounds in sides)
+
+
+def _entries(number: Number) -> tuple[tuple[str, Any], ...]:
+    return ("before", number.before), ("after", number.after)
+
+
 def primary(numbers: Iterable[Number]) -> dict[str, str]:
     """Task → the name of the number that speaks for it."""
     names: dict[str, set[str]] = {}
@@ -197,8 +207,8 @@ def counted(view: View) -> str:
         return "No paired test could be made or needed to be."
     return (
         f"{words.plural(view.tests, 'paired test')} on the stored predictions of the same rows, "
-        f"{words.number(view.resamples, 'count')} resamples; better and worse are said at the level of "
-        f"{words.number(view.alpha, 'share')} of all of them together (Holm)."
+        f"{words.number(view.resamples, 'count')} resamples; better and worse: p at most {view.alpha:g} after "
+        "Holm's correction over all of them."
     )
 
 
@@ -214,10 +224,14 @@ def overlaps(side: Side) -> list[str]:
 
 
 def reasons(side: Side) -> list[str]:
-    """Why numbers have no verdict: each reason once, with the numbers that it holds for."""
+    """Why numbers have no verdict: each reason once, with the numbers that it holds for.
+
+    A number that neither side could have is no loss to the comparison, and its reason stands in the report.
+    """
     told: dict[str, list[str]] = {}
     for number in side.numbers:
-        if number.verdict is None and number.reason and number.kind in ("quality", "fairness"):
+        null = number.before.get("value") is None and number.after.get("value") is None and number.before
+        if number.verdict is None and number.reason and not null and number.kind in ("quality", "fairness"):
             told.setdefault(number.reason, []).append(f"{number.name}@{number.variant}")
     return [f"{words.quoted(reason)}: {listed(names, 2)}" for reason, names in told.items()]
 

@@ -157,6 +157,9 @@ def test_what_could_not_be_judged_is_told_and_is_no_failure(good: Lab) -> None:
     good.commit("Elsewhere", wrong=range(N), rate=0.5, cached=False)
     done = clew("main", "good", "--fail-if-worse", "stress.accuracy@sft")
     assert "clew: not judged: stress.accuracy@sft of good: the predictions" in done.stderr
+    said = done.stdout.replace("\u202f", " ")
+    assert "no difference is shown" not in said, "nothing was tested, so nothing can be said"
+    assert re.search(r"\? stress\.accuracy@sft: 75\.0 % \(6\d\.\d to 8\d\.\d %\) → 0\.0 %", said)
 
 
 @pytest.mark.parametrize(
