@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import glob
 import hashlib
 import json
@@ -38,6 +39,14 @@ def replace_folder(path: Path) -> Iterator[Path]:
         yield aside
         shutil.rmtree(path, ignore_errors=True)
         aside.replace(path)
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`, gone in the end; the next run removes what a killed one left of it."""
+    with _aside(path) as aside:
+        aside.mkdir()
+        yield aside
 
 
 @contextmanager
@@ -182,9 +191,11 @@ def tree_sha256(path: Path) -> str:
     """
     if path.is_file():
         return sha256(path)
-    files = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
-    listing = "".join(f"{sha256(path / name)}  {name}\n" for name in files)
-    return hashlib.sha256(listing.encode()).hexdigest()
+    files = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
+    listing = hashlib.sha256()
+    for name in sorted(files, key=os.fsencode):  # a name is bytes, and they need not be UTF-8
+        listing.update(f"{sha256(path / name)}  ".encode() + os.fsencode(name) + b"\n")
+    return listing.hexdigest()
 
 
 def tree_size(path: Path) -> int:
@@ -192,6 +203,11 @@ def tree_size(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the disk or the user's share of it is full, which the command line tells in its own words."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def finite(value: float) -> float | None:

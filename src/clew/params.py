@@ -316,7 +316,7 @@ class Sft(Optimisation):
 
 
 class Align(Optimisation):
-    """Preference training from the sft model (DPO, Rafailov et al., 2023), or a pass-through."""
+    """Preference training from the sft model (DPO, Rafailov et al., 2023), or a pass-through. Pairs weigh alike."""
 
     enabled: bool
     algorithm: Literal["dpo"]

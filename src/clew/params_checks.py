@@ -159,6 +159,8 @@ def _labels(p: Params, audit: Audit) -> list[str]:
 def _align(p: Params) -> Iterator[Problem]:
     if p.align.enabled and not p.align.tasks:
         yield ("align", "tasks"), "is empty; name a task whose rows have a rejected answer, or set align.enabled: false"
+    if p.align.enabled and p.align.lora.dropout:
+        yield ("align", "lora", "dropout"), "must be 0: TRL compares the policy with its reference without dropout"
     for index, task in enumerate(p.align.tasks):
         path: Path = ("align", "tasks", index)
         yield from _unknown(path, task, sorted(p.prepare.tasks))

@@ -59,8 +59,10 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         watched = [os.getppid()]
         arguments = _command_line(watched[0])
-        if len(arguments) > 1 and "-c" in arguments[1:3]:  # sh -c "clew stage …"
+        if "-c" in arguments[1:4]:  # sh -c "clew stage …", bash --noprofile --norc -c "clew stage …"
             watched.append(_parent(watched[0]))
+        if _is_orphan(watched[0]):
+            os._exit(1)
         for pid in watched:
             if pid <= 1:
                 continue
@@ -69,6 +71,13 @@ def die_with_parent() -> None:
             except ProcessLookupError:
                 os._exit(1)
             threading.Thread(target=_exit_with, args=(descriptor,), daemon=True).start()
+
+
+def _is_orphan(parent: int) -> bool:
+    """Whether `dvc repro` started us (it sets DVC_STAGE) and is gone: init, or what stands for it, took us over."""
+    if "DVC_STAGE" not in os.environ or any("dvc" in argument for argument in _command_line(parent)):
+        return False
+    return parent <= 1 or Path(_command_line(parent)[0]).name in ("systemd", "init", "tini", "dumb-init")
 
 
 def _exit_with(descriptor: int) -> None:
@@ -82,7 +91,7 @@ def _command_line(pid: int) -> list[str]:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     except OSError:
-        return []
+        return [""]
 
 
 def _parent(pid: int) -> int:

@@ -45,7 +45,10 @@ ENVIRONMENT = {
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 """Only the fetch stages may use the network."""
 
-LEAKS = ("ACCELERATE_", "FSDP_", "DEEPSPEED_", "TORCHDYNAMO_", "TRL_")
+LEAKS = (
+    *("ACCELERATE_", "FSDP_", "DEEPSPEED_", "TORCHDYNAMO_", "TRL_"),
+    *("ATEN_", "MKL_", "ONEDNN_", "DNNL_"),  # which kernels multiply: other ones round differently
+)
 """Variables that change what is trained without a word in params.yaml: not passed on to a stage."""
 
 VERSIONS = (
@@ -74,8 +77,9 @@ def run_stage(name: str, item: str | None) -> None:
     Raises a ClewError for what the user can mend. The process is replaced once by itself with ENVIRONMENT, which
     the C library and Python read only at their start.
     """
-    _enter_environment(fetches=name.startswith("fetch_"))
     process.die_with_parent()
+    _enter_environment(fetches=name.startswith("fetch_"))
+    process.die_with_parent()  # again: what watched the parent ended with the program that it was part of
     for logger in NOISY:
         logging.getLogger(logger).setLevel(logging.ERROR)
     function = _stage(name)

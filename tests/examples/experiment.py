@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,8 @@ def write(p: params.Params) -> None:
 def finish(p: params.Params) -> None:
     """Write what comes after `balance`: models, loss curves, predictions of the test rows, and their measures."""
     test = rows.read(paths.SPLITS / "test.parquet")
+    for folder in (paths.MODELS, paths.PREDICTIONS):  # of another experiment
+        shutil.rmtree(folder, ignore_errors=True)
     for variant in p.predict.variants:
         folder = paths.MODELS / variant
         folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +141,7 @@ def finish(p: params.Params) -> None:
         found = [predict(row, variant) for row in test]
         io.write_parquet(paths.PREDICTIONS / f"{variant}.parquet", found, rows.PREDICTION_SCHEMA)
     write_losses(p)
-    evaluate.run(p.evaluate, p.predict, p.seed)
+    evaluate.run(p.evaluate, p.predict, p.compress, p.seed)
     fairness.run(p.fairness, p.predict, p.seed)
     Path("requirements.lock").write_text("torch==2.13.0\n")
 

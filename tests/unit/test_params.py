@@ -102,6 +102,11 @@ def test_names_of_other_sections_are_checked(tmp_path: Path) -> None:
         ("seed: 13", "seed: 13\0", "not valid YAML"),
         ("seed: 13", "seeed: 13", "seeed: unknown name. Did you mean `seed`?"),
         ("kind: text", "kind: txt", "'txt'"),
+        (
+            "beta: 0.1\n  method: lora\n  lora:\n    rank: 8\n    alpha: 16\n    dropout: 0.0",
+            "beta: 0.1\n  method: lora\n  lora:\n    rank: 8\n    alpha: 16\n    dropout: 0.1",
+            "align.lora.dropout: must be 0",
+        ),
         ("kind: text", "kidn: text", "prepare.tasks.dialogues: `kind` is missing; is it `kidn`?"),
         ('"0": "no"}', '"0": "correct"}', "audits say `correct` for a right answer"),
         ("seed: 13", "seed: " + "1" * 5000, "params.yaml: not read: Exceeds the limit"),

@@ -40,6 +40,25 @@ def test_a_stage_dies_with_the_process_that_started_it(tmp_path: Path, shell_sta
     _wait(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
+@pytest.mark.parametrize("orphan", [True, False])
+def test_a_stage_whose_dvc_is_gone_before_it_could_watch_it_ends_at_once(tmp_path: Path, orphan: bool) -> None:
+    """Killed in the stage's first moments, DVC has been replaced by init when the stage looks for its parent."""
+    (tmp_path / "child.py").write_text(f"import time; time.sleep({1 if orphan else 0})\n" + CHILD)
+    starter = f"import subprocess, time; subprocess.Popen([{sys.executable!r}, 'child.py']); "
+    starter += "" if orphan else "time.sleep(30)"
+    environment = os.environ | {"DVC_STAGE": "sft"}
+    parent = subprocess.Popen([sys.executable, "-c", starter], cwd=tmp_path, env=environment)
+    mark = tmp_path / "alive"
+    if orphan:
+        parent.wait()
+        time.sleep(2)
+        assert not mark.exists()
+    else:
+        _wait(lambda: mark.exists() and mark.read_text() != "")
+        parent.kill()
+        parent.wait()
+
+
 def _wait(until: object) -> None:
     assert callable(until)
     end = time.monotonic() + 20

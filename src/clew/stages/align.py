@@ -37,20 +37,18 @@ def run(align: params.Align, seed: int) -> dict[str, Any]:
     train = rows.read(paths.TRAIN)
     chosen = dpo.choose_pairs(train, align.tasks, align.pairs)
     pairs = sorted(dpo.encode_pairs(tokenizer, chosen, align.max_length), key=len)
-    folder = checkpoints.folder(
-        "align", [paths.SFT, paths.TRAIN], align.model_dump_json(), seed, f"{where.name} {where.precision}"
-    )
-    order = data.feeding_order([len(pair) for pair in pairs], align.batch_size, align.epochs, seed)
-    trainer, adapter = _trainer(align, seed, where, folder, tokenizer, pairs, order)
-    started = time.perf_counter()
-    fitted = loop.fit(trainer, folder, "align", patience=None)
-    seconds = time.perf_counter() - started
-    with io.replace_folder(paths.ALIGNED) as aside:
-        loop.write_model(paths.SFT, adapter, fitted.weights, aside)
+    order = data.feeding_order([len(pair) for pair in pairs], align.batch_size, align.epochs, seed, "align.epochs")
+    inputs, key = [paths.SFT, paths.TRAIN], f"{where.name} {where.precision}"
+    with checkpoints.folder("align", inputs, align.model_dump_json(), seed, key) as folder:
+        trainer, adapter = _trainer(align, seed, where, folder, tokenizer, pairs, order)
+        started = time.perf_counter()
+        fitted = loop.fit(trainer, folder, "align", patience=None)
+        seconds = time.perf_counter() - started
+        with io.replace_folder(paths.ALIGNED) as aside:
+            loop.write_model(paths.SFT, adapter, fitted.weights, aside)
     ledger.write("align", _entries(train, chosen, align.tasks), rows_in=len(train), rows_out=len(chosen))
     io.write_json(paths.ALIGN_METRICS, _metrics(fitted, pairs, len(order)))
     io.write_csv(paths.ALIGN_LOSS, HEADER, loop.losses(fitted.history))
-    shutil.rmtree(folder, ignore_errors=True)
     here = len(order) - fitted.resumed * align.batch_size
     return where.facts() | {"pairs_per_second": round(here / seconds, 3), "resumed_from_step": fitted.resumed}
 
@@ -101,7 +99,7 @@ def _trainer(
     from trl import DPOConfig
 
     loop.use_labelled_positions_only()
-    model = device.load_model(paths.SFT, where, train=True)
+    model = device.load_model(paths.SFT, where, train=align.method)
     device.check_fit(model, tokenizer, paths.SFT)
     adapter = loop.adapter(align, model, "align")
     config = DPOConfig(
@@ -119,7 +117,8 @@ def _trainer(
             peft_config=adapter,
         )
     if adapter is not None:
-        dpo.prove_reference(trainer.model, trainer.data_collator(list(dpo.make_dataset(pairs[:1]))))
+        with where.autocast():  # flash attention takes no float32
+            dpo.prove_reference(trainer.model, trainer.data_collator(list(dpo.make_dataset(pairs[:1]))))
     trainer.train_dataset = trainer.train_dataset.select(order)
     return trainer, adapter
 

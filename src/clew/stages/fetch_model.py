@@ -5,8 +5,6 @@ The source is a GGUF file or a folder of safetensors; `random_init` draws fresh,
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clew import base_model, io, paths, sources
@@ -19,11 +17,8 @@ WHERE = "fetch_model"
 
 def run(fetch_model: params.FetchModel, seed: int) -> dict[str, Any]:
     """Fetch and convert. Returns what came (files, bytes, whether from the cache) and the model's size."""
-    with (
-        io.replace_folder(paths.BASE) as base,
-        tempfile.TemporaryDirectory(dir=base.parent, prefix=".fetch-", suffix=io.PART) as scratch,
-    ):
-        files = Path(scratch) / "source"
+    with io.replace_folder(paths.BASE) as base, io.scratch_folder(paths.BASE) as scratch:
+        files = scratch / "source"
         files.mkdir()
         came = sources.fetch(fetch_model, files, WHERE)
         size = base_model.convert(

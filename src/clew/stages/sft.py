@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,10 +25,23 @@ def run(sft: params.Sft, seed: int) -> dict[str, Any]:
     tokenizer = device.load_tokenizer(paths.BASE)
     train = _examples(tokenizer, paths.TRAIN, sft.max_length)
     valid = [data.with_weight(example, 1.0) for example in _examples(tokenizer, VALID, sft.max_length)]
-    folder = checkpoints.folder(
-        "sft", [paths.BASE, paths.TRAIN, VALID], sft.model_dump_json(), seed, f"{where.name} {where.precision}"
-    )
-    order = data.feeding_order([len(example) for example in train], sft.batch_size, sft.epochs, seed)
+    order = data.feeding_order([len(example) for example in train], sft.batch_size, sft.epochs, seed, "sft.epochs")
+    inputs, key = [paths.BASE, paths.TRAIN, VALID], f"{where.name} {where.precision}"
+    with checkpoints.folder("sft", inputs, sft.model_dump_json(), seed, key) as folder:
+        return _train(sft, seed, where, folder, tokenizer, train, valid, order)
+
+
+def _train(
+    sft: params.Sft,
+    seed: int,
+    where: device.Device,
+    folder: Path,
+    tokenizer: Any,
+    train: Sequence[data.Example],
+    valid: Sequence[data.Example],
+    order: Sequence[int],
+) -> dict[str, Any]:
+    """Train, write the model and its figures, and say what is volatile."""
     trainer, adapter = _trainer(sft, seed, where, folder, tokenizer, [train[index] for index in order], valid)
     data.prove_completion_only(tokenizer, train[:10], trainer.data_collator(list(training.make_dataset(train[:10]))))
     started = time.perf_counter()
@@ -40,7 +52,6 @@ def run(sft: params.Sft, seed: int) -> dict[str, Any]:
     fed = [train[index] for index in order[: fitted.steps * sft.batch_size]]
     io.write_json(paths.SFT_METRICS, _metrics(fitted, train, valid, fed))
     io.write_csv(paths.SFT_LOSS, ("step", "split", "loss"), loop.losses(fitted.history))
-    shutil.rmtree(folder, ignore_errors=True)
     here = sum(len(example) for example in fed[fitted.resumed * sft.batch_size :])
     return where.facts() | {"tokens_per_second": round(here / seconds, 1), "resumed_from_step": fitted.resumed}
 
@@ -64,7 +75,7 @@ def _trainer(
     from trl import SFTConfig
 
     loop.use_labelled_positions_only()
-    model = device.load_model(paths.BASE, where, train=True)
+    model = device.load_model(paths.BASE, where, train=sft.method)
     device.check_fit(model, tokenizer, paths.BASE)
     adapter = loop.adapter(sft, model, "sft")
     config = SFTConfig(

@@ -7,15 +7,18 @@ They lie outside every out (DVC deletes outs before a run) and are removed once 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
 from clew import io, paths
+from clew.errors import SetupError
 
 SEAL = "seal.json"
 CODE = Path(__file__).parents[1]  # the package: code that was changed must not go on from what other code made
@@ -23,11 +26,29 @@ PREFIX = "checkpoint-"  # as transformers names them, with the step
 VERSIONS = ("torch", "transformers", "trl", "peft", "accelerate")
 
 
-def folder(stage: str, inputs: Sequence[Path], section: str, seed: int, device: str) -> Path:
-    """Where a stage's checkpoints lie: fixed by its inputs, section (as JSON), seed, device, versions and code.
+@contextmanager
+def folder(stage: str, inputs: Sequence[Path], section: str, seed: int, device: str) -> Iterator[Path]:
+    """Yield where a stage's checkpoints lie: fixed by its inputs, section (as JSON), seed, device, versions and code.
 
-    Checkpoints of this stage under another key are removed: nothing will go on from them.
+    Checkpoints of this stage under another key are removed: nothing will go on from them. So are these when the
+    block ends well. One process at a time: another is a SetupError.
     """
+    paths.CHECKPOINTS.mkdir(parents=True, exist_ok=True)
+    with (paths.CHECKPOINTS.parent / f"{stage}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SetupError(
+                f"another process is running {stage}",
+                where=str(paths.CHECKPOINTS),
+                fix="Wait for it, or end it; then run `dvc repro` again.",
+            ) from None
+        ours = _place(stage, inputs, section, seed, device)
+        yield ours
+        shutil.rmtree(ours, ignore_errors=True)
+
+
+def _place(stage: str, inputs: Sequence[Path], section: str, seed: int, device: str) -> Path:
     parts = {
         "inputs": {path.as_posix(): io.tree_sha256(path) for path in inputs},
         "code": {path.relative_to(CODE).as_posix(): io.sha256(path) for path in sorted(CODE.rglob("*.py"))},

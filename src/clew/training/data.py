@@ -124,14 +124,18 @@ def labels(example: Example) -> list[int]:
     return [IGNORED] * len(example.prompt) + example.completion
 
 
-def feeding_order(lengths: Sequence[int], batch_size: int, epochs: float, seed: int) -> list[int]:
+def feeding_order(lengths: Sequence[int], batch_size: int, epochs: float, seed: int, where: str) -> list[int]:
     """Indices in the order in which they are fed, epoch after epoch (the last epoch may be a part).
 
     Rows are shuffled each epoch; within chunks of 16 batches they are put into batches of like length, which saves
     padding, and the batches are shuffled again. Every batch but the very last is full.
+
+    where: the param that sets the epochs, for the DataError where they are less than one row.
     """
     generator = random.Random(seed)  # noqa: S311 (an order, not a secret)
     total = round(len(lengths) * epochs)
+    if not total:
+        raise DataError(f"{epochs} epochs of {len(lengths)} rows are no row", where=where, fix="Raise it.")
     stream: list[int] = []
     while len(stream) < total:
         indices = list(range(len(lengths)))

@@ -99,21 +99,22 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def load_model(folder: Path, device: Device, *, train: bool = False) -> Any:
+def load_model(folder: Path, device: Device, *, train: str | None = None) -> Any:
     """The causal language model of a folder (plain or int8), on `device`.
 
-    train: keep the stored weights' type where a gradient needs it; else weights are held in `device.precision`.
+    train: `full` holds the weights in float32, since steps of training are lost in bfloat16's 8 bits; `lora` leaves
+    them, which are not trained, as they are stored; None holds them in `device.precision`.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        dtype = "auto" if train else getattr(torch, device.precision)
+        held = {"full": torch.float32, "lora": "auto", None: getattr(torch, device.precision)}
         model = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
-            dtype=dtype,
+            dtype=held[train],
             attn_implementation=device.attention,
             use_safetensors=True,
             trust_remote_code=False,

@@ -163,6 +163,8 @@ def write_model(source: Path, adapter_config: Any, weights: dict[str, Any], targ
     if adapter_config is not None:
         model = model.merge_and_unload(safe_merge=True)
     model.to(stored).save_pretrained(target)
+    for path in target.iterdir():  # safetensors makes files for their owner alone
+        path.chmod(0o644)
     copy_all_but_weights(source, target)
 
 

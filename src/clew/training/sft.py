@@ -61,6 +61,7 @@ def make_trainer_class() -> Any:
         """See `make_trainer_class`; every method is one that SFTTrainer or Trainer calls."""
 
         measured: tuple[float, float] = (0.0, 0.0)
+        loss_is_scaled_for_ga = True  # by the weights of the whole step, whatever the model's own forward takes
 
         def _send_telemetry(self) -> None:
             """Nothing leaves the machine."""

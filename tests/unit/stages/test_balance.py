@@ -58,7 +58,7 @@ def test_the_ledger_accounts_for_every_row_with_its_new_weight() -> None:
     for entry, row in zip(entries, after, strict=True):
         if row["groups"]:
             assert (entry["decision"], entry["rule"]) == ("changed", "reweighing")
-            assert entry["score"] == row["weight"]
+            assert entry["score"] == pytest.approx(row["weight"], abs=1e-6)
             assert entry["detail"] == "weight 1 before"
         else:
             assert (entry["decision"], entry["rule"], entry["score"]) == ("kept", None, None)

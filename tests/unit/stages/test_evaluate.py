@@ -9,6 +9,7 @@ from clew.stages import evaluate
 from examples import help_desk
 
 EVALUATE = params.Evaluate(resamples=100, confidence=0.95)
+COMPRESS = params.Compress(methods=("int8",), int8=params.Int8(activations="weight_only"))
 SIZES = {"stress": 30, "exam": 20, "dialogues": 5}
 OUTS = (paths.QUALITY, paths.QUALITY_PLOT, paths.CONFUSION)
 
@@ -32,7 +33,7 @@ def record(variant: str, digest: str | None = None) -> None:
 
 def test_it_writes_every_number_of_every_variant() -> None:
     help_desk.write(("base", "sft", "int8"), SIZES)
-    assert evaluate.run(EVALUATE, predict("base", "sft", "int8"), 13) == {}
+    assert evaluate.run(EVALUATE, predict("base", "sft", "int8"), COMPRESS, 13) == {}
     found = io.read_json(paths.QUALITY)
     assert set(found) == {"base", "sft", "int8"}
     for variant in found:
@@ -50,28 +51,37 @@ def test_the_same_predictions_and_seed_give_the_same_bytes() -> None:
     help_desk.write(("base", "sft"), SIZES)
     digests = []
     for seed in (1, 1, 2):
-        evaluate.run(EVALUATE, predict("base", "sft"), seed)
+        evaluate.run(EVALUATE, predict("base", "sft"), COMPRESS, seed)
         digests.append([hashlib.sha256(out.read_bytes()).hexdigest() for out in OUTS])
     assert digests[0] == digests[1]
     assert digests[0][0] != digests[2][0]
 
 
-def test_only_the_variants_of_params_are_measured() -> None:
+def test_what_params_no_longer_name_is_refused_and_named() -> None:
+    """The lock would hold it, and no clone could make it."""
     help_desk.write(("base", "sft"), SIZES)
-    evaluate.run(EVALUATE, predict("sft"), 1)
-    assert set(io.read_json(paths.QUALITY)) == {"sft"}
+    with pytest.raises(DataError, match=r"predict.variants no longer names what lies in data/predictions/base.parquet"):
+        evaluate.run(EVALUATE, predict("sft"), COMPRESS, 1)
+    help_desk.write(("int8",), SIZES)
+    (paths.PREDICTIONS / "int8.parquet").unlink()
+    none = COMPRESS.model_copy(update={"methods": ()})
+    with pytest.raises(DataError, match=r"compress.methods no longer names .* Remove it \(`rm -r models/int8`\)"):
+        evaluate.run(EVALUATE, predict("base", "sft"), none, 1)
+    evaluate.run(EVALUATE, predict("base", "sft"), COMPRESS, 1)  # made, and not asked to predict
+    assert set(io.read_json(paths.QUALITY)) == {"base", "sft"}
 
 
 def test_latency_comes_from_the_records_that_speak_of_these_predictions() -> None:
     help_desk.write(("base", "sft"), SIZES)
-    evaluate.run(EVALUATE, predict("base", "sft"), 1)
-    assert not paths.LATENCY.exists()
     record("base")
     record("sft", digest="0" * 64)
-    evaluate.run(EVALUATE, predict("base", "sft"), 1)
-    assert io.read_json(paths.LATENCY) == {
-        "base": {"stress": {"seconds_per_example": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 30}}}
-    }
+    evaluate.run(EVALUATE, predict("base", "sft"), COMPRESS, 1)
+    found = io.read_json(paths.LATENCY)
+    assert found["base"]["stress"]["seconds_per_example"] == {"value": 0.5, "low": 0.4, "high": 0.6, "n": 30}
+    assert set(found["sft"]) == set(SIZES)
+    for entry in (found["base"]["exam"], *found["sft"].values()):
+        assert entry["seconds_per_example"]["value"] is None
+        assert "were not timed" in entry["seconds_per_example"]["reason"]
     assert "seconds" not in paths.QUALITY.read_text()
 
 
@@ -80,14 +90,14 @@ def test_a_model_that_is_not_there_is_an_error() -> None:
     (paths.MODELS / "base" / "weights").unlink()
     (paths.MODELS / "base").rmdir()
     with pytest.raises(DataError, match=r"models/base: the folder does not exist. Run `dvc repro`"):
-        evaluate.run(EVALUATE, predict("base"), 1)
+        evaluate.run(EVALUATE, predict("base"), COMPRESS, 1)
 
 
 def test_variants_of_other_rows_are_an_error() -> None:
     help_desk.write(("base", "sft"), SIZES)
     help_desk.write_predictions("sft", help_desk.predictions("sft", {"stress": 29, "exam": 20, "dialogues": 5}))
     with pytest.raises(DataError, match=r"it does not cover the same rows as base.parquet: 1 missing"):
-        evaluate.run(EVALUATE, predict("base", "sft"), 1)
+        evaluate.run(EVALUATE, predict("base", "sft"), COMPRESS, 1)
     assert not paths.QUALITY.exists()
 
 
@@ -104,6 +114,6 @@ def test_a_record_that_a_merge_broke_stops_nothing() -> None:
     help_desk.write(("base",), SIZES)
     record("base")
     (paths.RUNTIME / "predict@base.json").write_text("<<<<<<< HEAD\n")
-    evaluate.run(EVALUATE, predict("base"), 13)
+    evaluate.run(EVALUATE, predict("base"), COMPRESS, 13)
     assert paths.QUALITY.exists()
-    assert not paths.LATENCY.exists()
+    assert io.read_json(paths.LATENCY)["base"]["stress"]["seconds_per_example"]["value"] is None

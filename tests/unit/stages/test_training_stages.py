@@ -10,7 +10,7 @@ import pytest
 from clew import io, params, paths, rows
 from clew.errors import DataError, ModelError
 from clew.stages import align, compress, predict, sft
-from clew.training import device, dpo
+from clew.training import checkpoints, device, dpo, loop
 from examples import tiny_model
 
 CPU = device.Device("cpu", "float32", "sdpa")
@@ -48,6 +48,90 @@ def test_sft_makes_the_same_bytes_twice_and_another_model_with_another_seed(here
     trained = io.read_json(paths.SFT_METRICS)["parameters"]
     assert trained["share"] == 1 if method == "full" else 0 < trained["share"] < 0.2
     assert not list(paths.CHECKPOINTS.glob("*"))
+
+
+class Killed(BaseException):
+    """As SIGKILL: nothing catches it."""
+
+
+def _outs() -> list[str]:
+    return [io.tree_sha256(path) for path in (paths.SFT, paths.SFT_METRICS, paths.SFT_LOSS)]
+
+
+def _overfit() -> params.Sft:
+    """Trains on yes only; validation says no, so that the first steps are the best and patience runs out."""
+    rows.write(paths.TRAIN, [tiny_model.row(number, "yes") for number in range(13)])
+    wrong = [tiny_model.row(number, "no") | {"weight": 0.0} for number in range(50, 53)]
+    rows.write(paths.SPLITS / "valid.parquet", wrong)
+    return tiny_model.sft_params(epochs=3, eval_steps=1, patience=3, checkpoint_steps=1, learning_rate=0.05)
+
+
+def test_training_stops_early_and_keeps_the_best_weights_not_the_last(here: Path) -> None:
+    section = _overfit()
+    sft.run(section, 1)
+    metrics = io.read_json(paths.SFT_METRICS)
+    assert metrics["stopped_early"]
+    valid = [float(line["loss"]) for line in io.read_csv(paths.SFT_LOSS) if line["split"] == "valid"]
+    assert metrics["valid_loss"]["best"] == pytest.approx(min(valid), abs=1e-6)
+    assert metrics["valid_loss"]["best_step"] < metrics["steps"] == metrics["valid_loss"]["best_step"] + 3
+    before = io.tree_sha256(paths.SFT)
+    patient = section.model_copy(update={"patience": 100})
+    sft.run(patient, 1)
+    assert not io.read_json(paths.SFT_METRICS)["stopped_early"]
+    assert io.tree_sha256(paths.SFT) == before, "the best weights are the same, however long it goes on"
+
+
+@pytest.mark.parametrize("seals", [1, 2, 4])
+def test_a_killed_run_that_had_its_best_behind_it_ends_as_an_unbroken_one(
+    here: Path, monkeypatch: pytest.MonkeyPatch, seals: int
+) -> None:
+    section = _overfit()
+    sft.run(section, 1)
+    unbroken = _outs()
+    seal, count = checkpoints.seal, 0
+
+    def kill(checkpoint: Path) -> None:
+        nonlocal count
+        seal(checkpoint)
+        count += 1
+        if count == seals:
+            raise Killed
+
+    monkeypatch.setattr(checkpoints, "seal", kill)
+    with pytest.raises(Killed):
+        sft.run(section, 1)
+    assert sft.run(section, 1)["resumed_from_step"] == seals
+    assert _outs() == unbroken
+
+
+def test_the_learning_rate_warms_up_and_falls_as_the_schedule_says(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+    fit = loop.fit
+
+    def watch(*arguments: Any, **options: Any) -> loop.Fitted:
+        fitted = fit(*arguments, **options)
+        seen.extend(entry["learning_rate"] for entry in fitted.history if "learning_rate" in entry)
+        return fitted
+
+    monkeypatch.setattr(loop, "fit", watch)
+    section = tiny_model.sft_params(epochs=5, warmup_ratio=0.2, schedule="linear", learning_rate=0.01)
+    sft.run(section, 1)
+    steps = len(seen)
+    warm = -(-steps // 5)
+    wanted = [0.01 * min(step / warm, (steps - step) / (steps - warm)) for step in range(steps)]
+    assert seen == pytest.approx(wanted)
+
+
+def test_full_training_of_a_bfloat16_base_is_done_in_float32(here: Path) -> None:
+    """In bfloat16 steps of 1e-5 would be lost in the rounding: few weights would move."""
+    tiny_model.write_model(paths.BASE, dtype="bfloat16")
+    where = device.pick("float32")
+    import torch
+
+    assert device.load_model(paths.BASE, where, train="full").dtype == torch.float32
+    assert device.load_model(paths.BASE, where, train="lora").dtype == torch.bfloat16
+    sft.run(tiny_model.sft_params(method="full"), 1)
+    assert device.load_model(paths.SFT, where, train="lora").dtype == torch.bfloat16
 
 
 def test_dpo_starts_from_the_sft_model_and_prefers_what_it_was_shown(here: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from clew.errors import SetupError
 from clew.training import checkpoints
 
 
@@ -52,13 +54,29 @@ def test_the_folder_follows_inputs_section_seed_and_device(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     data = Path("data.parquet")
     data.write_text("a")
-    first = checkpoints.folder("sft", [data], "{}", 1, "cpu float32")
-    assert checkpoints.folder("sft", [data], "{}", 1, "cpu float32") == first
-    others = [
-        checkpoints.folder("sft", [data], '{"rank": 8}', 1, "cpu float32"),
-        checkpoints.folder("sft", [data], "{}", 2, "cpu float32"),
-        checkpoints.folder("sft", [data], "{}", 1, "cuda bfloat16"),
-    ]
+
+    def place(section: str = "{}", seed: int = 1, device: str = "cpu float32") -> Path:
+        with checkpoints.folder("sft", [data], section, seed, device) as found:
+            return found
+
+    first = place()
+    assert place() == first
+    others = [place(section='{"rank": 8}'), place(seed=2), place(device="cuda bfloat16")]
     data.write_text("b")
-    others.append(checkpoints.folder("sft", [data], "{}", 1, "cpu float32"))
-    assert len({first, *others}) == 5
+    assert len({first, *others, place()}) == 5
+
+
+def test_checkpoints_go_when_training_ends_well_and_stay_when_it_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with suppress(KeyboardInterrupt), checkpoints.folder("sft", [], "{}", 1, "cpu") as folder:
+        (folder / "checkpoint-2").mkdir(parents=True)
+        raise KeyboardInterrupt
+    with checkpoints.folder("sft", [], "{}", 1, "cpu") as folder:
+        assert (folder / "checkpoint-2").exists()
+        with pytest.raises(SetupError, match="another process is running sft"):
+            checkpoints.folder("sft", [], "{}", 1, "cpu").__enter__()
+        with checkpoints.folder("align", [], "{}", 1, "cpu"):
+            pass
+    assert not folder.exists()

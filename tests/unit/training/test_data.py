@@ -88,17 +88,21 @@ def test_labels_are_read_back_from_the_collator(tokenizer: Any, change: Any, rea
     seed=st.integers(0, 2**32 - 1),
 )
 def test_every_row_is_fed_as_often_as_the_epochs_say(lengths: list[int], size: int, epochs: float, seed: int) -> None:
-    order = data.feeding_order(lengths, size, epochs, seed)
+    if not round(len(lengths) * epochs):
+        with pytest.raises(DataError, match=r"^sft.epochs: .* are no row"):
+            data.feeding_order(lengths, size, epochs, seed, "sft.epochs")
+        return
+    order = data.feeding_order(lengths, size, epochs, seed, "sft.epochs")
     assert len(order) == round(len(lengths) * epochs)
     counts = Counter(order)
     times = [counts[index] for index in range(len(lengths))]
     assert max(times) - min(times) <= 1
-    assert order == data.feeding_order(lengths, size, epochs, seed)
+    assert order == data.feeding_order(lengths, size, epochs, seed, "sft.epochs")
 
 
 def test_batches_hold_rows_of_like_length() -> None:
     lengths = [(number * 37) % 101 for number in range(400)]
-    order = data.feeding_order(lengths, 8, 1, seed=3)
+    order = data.feeding_order(lengths, 8, 1, 3, "sft.epochs")
     spread = [
         max(lengths[i] for i in order[at : at + 8]) - min(lengths[i] for i in order[at : at + 8])
         for at in range(0, 400, 8)

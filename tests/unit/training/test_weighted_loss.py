@@ -27,7 +27,7 @@ def _trainer(folder: Path, where: Path, trainer_class: Any, collator: Any = None
     examples = [data.encode(tokenizer, row, 96, "sft.max_length") for row in tiny_model.rows(4)]
     arguments = loop.arguments(tiny_model.sft_params(), 4, 0, CPU, where)
     return trainer_class(
-        model=device.load_model(folder, CPU, train=True),
+        model=device.load_model(folder, CPU, train="full"),
         args=SFTConfig(**arguments),
         data_collator=collator,
         train_dataset=training.make_dataset(examples),
@@ -116,7 +116,7 @@ def test_skipping_unlabelled_positions_changes_no_result(folder: Path) -> None:
         utils._use_triton = original
         if compact:
             loop.use_labelled_positions_only()
-        model = device.load_model(folder, CPU, train=True)
+        model = device.load_model(folder, CPU, train="full")
         utils.add_fused_lm_head(model, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
         output = model(**batch, fused_lm_head=True)
         output.loss.backward()
