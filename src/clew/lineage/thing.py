@@ -167,19 +167,19 @@ def _unlisted(linker: Linker, roots: Iterable[Root]) -> list[str]:
 
 
 def _other_there(repo: pygit2.Repository, where: Revision, roots: Iterable[Root]) -> Iterator[str]:
-    """A word for what lies in the work tree and is plainly not what dvc.lock names: by its bytes and files counted.
+    """A word for what lies there and is plainly not what dvc.lock names: by hash in git, by bytes counted on disk.
 
     Nothing large is hashed for it.
     """
-    for root in roots:
+    for root in [root for root in roots if root.stage]:
         artifact, path = root.artifact, Path(repo.workdir or ".") / root.artifact.path
-        if where.commit is not None or not root.stage or not path.exists() or artifact.size is None:
-            continue
-        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-        there = sum(file.stat().st_size for file in files), len(files) if path.is_dir() else None
-        tracked = where.digest(artifact.path)
-        if there != (artifact.size, artifact.nfiles) or tracked not in (None, artifact.md5):
-            yield f"what lies at {artifact.path} now is not what {root.stage} made: the thread is of what it made"
+        other = where.digest(artifact.path) not in (None, artifact.md5)
+        if where.commit is None and artifact.size is not None and path.exists():
+            files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+            there = sum(file.stat().st_size for file in files), len(files) if path.is_dir() else None
+            other = other or there != (artifact.size, artifact.nfiles)
+        if other:
+            yield f"what lies at {artifact.path} in {where.name} is not what {root.stage} made: the thread is of that"
 
 
 def _metric(linker: Linker, where: Revision, asked: str, path: str, name: str) -> Thing:

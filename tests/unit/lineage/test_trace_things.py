@@ -77,7 +77,7 @@ def test_a_path_is_meant_from_where_one_stands(repo: Repository) -> None:
 def test_other_bytes_in_the_work_tree_are_told(repo: Repository) -> None:
     repo.write("models/aligned/w.bin", "edited by hand")
     assert ask(repo, "models/aligned").notes == [
-        "what lies at models/aligned now is not what train made: the thread is of what it made"
+        "what lies at models/aligned in work tree is not what train made: the thread is of that"
     ]
     assert ask(repo, "models/aligned", "HEAD").notes == []
 
@@ -154,6 +154,9 @@ def test_a_number_that_was_edited_is_not_said_to_come_of_the_thread(repo: Reposi
     found = ask(repo, "metrics/quality.json:stress.f1@aligned", "HEAD")
     assert found.thing.facts["value"] == 0.9
     assert any("is another text than evaluate made" in note for note in found.notes)
+
+    [note] = ask(repo, "metrics/quality.json", "HEAD").notes
+    assert "what lies at metrics/quality.json in HEAD is not what evaluate made" in note
 
 
 def test_metrics_that_cannot_be_read_are_told(repo: Repository) -> None:
@@ -315,6 +318,19 @@ def test_a_shallow_clone_says_that_code_may_be_older(repo: Repository, tmp_path:
     graph = trace(tmp_path / "shallow", "models/aligned").upstream
     code = next(node for node in graph.nodes.values() if node.name == "train").facts["code"]
     assert {entry["path"]: entry["at_edge"] for entry in code} == {"src/train.py": True, "src/lib": True}
+
+
+def test_without_a_place_for_the_index_the_revision_alone_is_searched(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_repo: object) -> None:
+        raise OSError("Read-only file system")
+
+    monkeypatch.setattr("clew.history.index.open_index", full)
+    assert "models/base" in [node.name for node in ask(repo, "models/aligned").upstream.nodes.values()]
+    found = ask(repo, "models/base", down=True)
+    assert found.down.held.commits == []
+    assert [note for note in found.notes if "the history's index cannot be kept (Read-only file system)" in note]
 
 
 def test_nothing_is_written_but_the_index(repo: Repository) -> None:
