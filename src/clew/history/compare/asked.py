@@ -24,11 +24,15 @@ def params(before: Snapshot, after: Snapshot) -> tuple[Param, ...]:
 
 
 def others(before: Snapshot, after: Snapshot, but: Iterable[str]) -> tuple[Param, ...]:
-    """The numbers that differ in metrics files, named `file:name`; the files `but` are left to their own sections."""
+    """The numbers that differ in metrics files, named `file:name`.
+
+    The files `but` are left to their own sections, unless they hold numbers of another form than clew's.
+    """
     left = set(but)
     found = []
     for path in dict.fromkeys([*before.metrics, *after.metrics]):
-        if path not in left:
+        names = [*before.metrics.get(path, {}), *after.metrics.get(path, {})]
+        if path not in left or not any(name.endswith(".value") for name in names):
             changed = differ(before.metrics.get(path, {}), after.metrics.get(path, {}))
             found += [param._replace(name=f"{path}:{param.name}") for param in changed]
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,7 @@ def _two(view: View, side: Side, write: Writer) -> None:
     _code(side, write)
     write.head("Came out")
     _came_out(side.numbers, write)
+    _others(side, write)
     _cost(side, write)
     write.head("Why")
     if not side.reaches:
@@ -158,6 +160,19 @@ def _came_out(numbers: Sequence[Number], write: Writer) -> None:
     if left:
         write.line(f"left out here: {'; '.join(left)} (--json, --md or --html has all)", "dim", 2)
     _shown(found, write)
+
+
+def _others(side: Side, write: Writer) -> None:
+    """Numbers of other files: how many differ, or where there are no others, which."""
+    if side.numbers:
+        files = Counter(param.name.partition(":")[0] for param in side.others)
+        if files:
+            write.line(f"also differ: {', '.join(f'{file} ({n})' for file, n in files.items())} (--json)", "dim", 2)
+        return
+    rows = [(f"  {param.name}", " → ".join(told.sides(param))) for param in side.others[: 2 * MOST]]
+    write.table(("", ""), rows, left=2)
+    if len(side.others) > 2 * MOST:
+        write.line(f"… and {len(side.others) - 2 * MOST} more (--json has all)", "dim", 2)
 
 
 def _null(number: Number) -> bool:
