@@ -62,7 +62,7 @@ def mermaid(graph: Graph) -> str:
     ids = {name: f"n{position}" for position, name in enumerate(graph.nodes)}
     for name, node in graph.nodes.items():
         start, end = shapes.get(node.kind, ("[", "]"))
-        label = "<br/>".join(_coded(part) for part in _label(node))
+        label = "<br/>".join(_coded(part) or "–" for part in _label(node))  # an empty label is an error to Mermaid
         lines.append(f'  {ids[name]}{start}"{label}"{end}')
     for edge in graph.edges:
         arrow = "-.->" if edge.how in DOUBTFUL else "-->"
