@@ -62,13 +62,14 @@ def test_json_refuses_nan() -> None:
 
 
 def test_a_folders_digest_is_what_sha256sum_prints() -> None:
-    for name, text in {"b": "1", "a/c": "2", "a b": "3"}.items():
+    names = {"b": "1", "a/c": "2", "a b": "3", os.fsdecode(b"caf\xe9"): "4", "caf\U0001f600": "5", "caf\uff01": "6"}
+    for name, text in names.items():
         (Path("d") / name).parent.mkdir(parents=True, exist_ok=True)
         (Path("d") / name).write_text(text)
     command = "find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum"
     printed = subprocess.run(["sh", "-c", command], cwd="d", capture_output=True, text=True, check=True).stdout
     assert io.tree_sha256(Path("d")) == printed.split()[0]
-    assert io.tree_size(Path("d")) == 3
+    assert io.tree_size(Path("d")) == 6
 
 
 def test_parquet_of_the_same_rows_has_the_same_bytes() -> None:
