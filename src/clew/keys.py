@@ -7,16 +7,24 @@ import os
 import secrets
 from pathlib import Path
 
+from clew import io
 from clew.errors import SetupError
 
 PUBLIC = b"clew: rows that are public anyway"
 """The key named `public`: ids are the same for everybody, and hide nothing."""
 
+FIX = "Set CLEW_KEYS to a folder of yours."
+
 
 def folder() -> Path:
     """Where keys lie: $CLEW_KEYS, else clew/keys in the user's configuration folder."""
-    config = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(os.environ.get("CLEW_KEYS") or Path(config) / "clew" / "keys")
+    if named := os.environ.get("CLEW_KEYS"):
+        return Path(named)
+    config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    try:
+        return Path(config).expanduser() / "clew" / "keys"
+    except RuntimeError:  # a user that the system does not know
+        raise SetupError("there is no home folder", where=config, fix=FIX) from None
 
 
 def fingerprint(key: bytes) -> str:
@@ -28,8 +36,14 @@ def make() -> Path:
     """Write a new random 32-byte key, readable by its owner alone, and return its path."""
     key = secrets.token_bytes(32)
     path = folder() / fingerprint(key)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        if io.is_full(error):
+            raise
+        what = f"the row key cannot be written ({error.strerror})"
+        raise SetupError(what, where=str(path), fix=FIX) from None
     with os.fdopen(descriptor, "w") as file:
         file.write(key.hex() + "\n")
     return path
@@ -45,6 +59,9 @@ def load(name: str) -> bytes:
         key = bytes.fromhex(path.read_text().strip())
     except FileNotFoundError:
         raise SetupError("the row key is not on this machine", where=str(path), fix=fix) from None
+    except OSError as error:
+        what = f"the row key cannot be read ({error.strerror})"
+        raise SetupError(what, where=str(path), fix="See that it is a file that you may read.") from None
     except ValueError:
         raise SetupError("not a row key (64 hex digits)", where=str(path), fix=fix) from None
     if fingerprint(key) != name:
