@@ -4,7 +4,7 @@
          ("*/additional_resources/hutto_ICWSM_2014.tar.gz", "*/*_anonDataRatings.txt"), into, where)
 
 An archive is refused when a name in it leads out of its folder, when a wanted member is a link or a device,
-or when it would unpack to far more than it holds (a zip bomb).
+or when it would unpack to far more than it holds (a zip bomb), on the disk or in memory.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Self
 
 from clew.errors import SourceError
 
 MAX_FILES = 100_000
 MAX_NAME = 255  # bytes of one part of a path, as file systems have it
+MAX_PATH = 1024  # of all of them: systems take 1,024 to 4,096, less the folder that it goes to
+MAX_HEADER = 1 << 20  # of what a tar says about a member: the standard library reads it whole
+PIECE = 2048  # packed bytes that a tar is read by: bzip2 makes 40 MB of so many, and 200 of the usual 10 KiB
 MAX_RATIO = 100
 """Text packs 3 to 20 times, repetitive JSON lines up to 50; a zip bomb 1,000 times and more."""
 FREE_BYTES = 1 << 30
@@ -36,9 +39,11 @@ FREE_BYTES = 1 << 30
 
 DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error,
-    EOFError, OSError, NotImplementedError, ValueError, OverflowError,
+    EOFError, OSError, NotImplementedError, ValueError, OverflowError, TypeError, RecursionError,
 )  # fmt: skip
 """What the standard library raises on archives that are cut, garbled or forged."""
+
+ABOUT_THE_NEXT = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 
 
 class Member(NamedTuple):
@@ -97,7 +102,14 @@ def checked_name(name: str, where: str) -> PurePosixPath:
     drive = any(part[1:2] == ":" for part in path.parts)
     if path.is_absolute() or not path.parts or ".." in path.parts or "\\" in name or drive:
         raise _refused(where, f"the archive has a member named {name[:80]!r}, which leads out of its folder")
+    if len(name.encode(errors="replace")) > MAX_PATH:
+        raise _refused(where, f"the path of the member {name[:80]!r} has more than {MAX_PATH:,} bytes")
     return path
+
+
+def is_plain(name: str) -> bool:
+    """Whether a file can have this name: not too long, and without what breaks or forges a listing of names."""
+    return name.isprintable() and all(len(part.encode()) <= MAX_NAME for part in name.split("/"))
 
 
 def _unpack(archive: Path, pattern: str, into: Path, where: str) -> None:
@@ -117,7 +129,7 @@ def _unpack(archive: Path, pattern: str, into: Path, where: str) -> None:
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a forged offset
             raise  # the disk's, not the archive's
-        raise _refused(where, f"{archive.name} is damaged ({error})") from None
+        raise _refused(where, f"{archive.name} is damaged ({one_line(error)})") from None
     if not found:
         raise SourceError(f"{archive.name} has no member `{pattern}`", where=where, fix=near(pattern, names))
 
@@ -125,8 +137,7 @@ def _unpack(archive: Path, pattern: str, into: Path, where: str) -> None:
 def _write(member: Member, target: Path, where: str) -> None:
     if member.open is None:
         raise _refused(where, f"the member {member.name[:80]!r} is a link, a device or encrypted, not a plain file")
-    long = any(len(part.encode(errors="replace")) > MAX_NAME for part in target.parts)
-    if long or not member.name.isprintable():  # a line break would forge the listing that is digested
+    if not is_plain(member.name):
         raise _refused(where, f"the member {member.name[:80]!r} has a name that is too long or cannot be printed")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +148,7 @@ def _write(member: Member, target: Path, where: str) -> None:
 
 
 def _members(archive: Path, where: str) -> Iterator[Member]:
-    if tarfile.is_tarfile(archive):  # asked first: a tar whose last member is a zip also passes for a zip
+    if _is_tar(archive):  # asked first: a tar whose last member is a zip also passes for a zip
         return _tar_members(archive)
     if zipfile.is_zipfile(archive):
         return _zip_members(archive)
@@ -153,9 +164,49 @@ def _zip_members(archive: Path) -> Iterator[Member]:
                 yield Member(info.filename, info.file_size, partial(packed.open, info) if plain else None)
 
 
+class _Header(tarfile.TarInfo):
+    """A header that is refused before what it announces is read: pages of names, maps of the holes in a file."""
+
+    ahead, shared = 0, 0
+    """Bytes that are said about the next member and about all of them; `of_one_archive` counts anew."""
+
+    @classmethod
+    def of_one_archive(cls) -> type[_Header]:
+        return type(cls.__name__, (cls,), {})
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        info = super().frombuf(buf, encoding, errors)
+        if info.type == tarfile.XGLTYPE:
+            cls.shared += info.size
+        elif info.type in ABOUT_THE_NEXT:
+            cls.ahead += info.size
+        else:
+            cls.ahead = 0
+        if info.size < 0 or cls.ahead + cls.shared > MAX_HEADER:
+            raise tarfile.TarError(f"a header of more than {MAX_HEADER:,} bytes")
+        if info.type == tarfile.GNUTYPE_SPARSE:
+            cls._proc_gnusparse_10()
+        return info
+
+    @staticmethod
+    def _proc_gnusparse_10(*_: object) -> None:  # the same in pax's spelling
+        raise tarfile.TarError("a file with holes")
+
+
+def _is_tar(archive: Path) -> bool:
+    try:
+        tarfile.open(archive, "r|*", bufsize=PIECE, tarinfo=_Header.of_one_archive()).close()
+    except tarfile.ReadError:
+        return False
+    return True
+
+
 def _tar_members(archive: Path) -> Iterator[Member]:
-    with tarfile.open(archive, "r|*") as packed:  # as a stream: each member is read once, in order
-        for info in packed:
+    # As a stream: each member is read once, in order.
+    with tarfile.open(archive, "r|*", bufsize=PIECE, tarinfo=_Header.of_one_archive()) as packed:
+        while info := packed.next():
+            packed.members.clear()  # type: ignore[attr-defined]  # else it keeps the headers of all
             opened = packed.extractfile(info) if info.isreg() else None
             if not info.isdir():
                 yield Member(info.name, info.size, partial(_same, opened) if opened else None)
@@ -168,7 +219,13 @@ def _same(stream: IO[bytes]) -> IO[bytes]:
 def near(wanted: str, names: list[str]) -> str:
     """What to do when nothing fits: the nearest names that there are."""
     close = difflib.get_close_matches(wanted, names, n=3, cutoff=0.3) or sorted(names)[:3]
-    return f"Nearest: {', '.join(f'`{name}`' for name in close)}." if close else "It is empty."
+    return f"Nearest: {', '.join(f'`{one_line(name)}`' for name in close)}." if close else "It is empty."
+
+
+def one_line(said: object) -> str:
+    """What someone else named or said, fit for a message: its first line that says something, printable."""
+    first = next((line.strip() for line in str(said).splitlines() if line.strip()), type(said).__name__)[:300]
+    return first if first.isprintable() else ascii(first)[1:-1]
 
 
 def _refused(where: str, what: str) -> SourceError:
