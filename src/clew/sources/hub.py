@@ -13,6 +13,8 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -50,21 +52,32 @@ def fetch(place: str, into: Path, where: str) -> None:
 
 def _snapshot(repo: str, kind: str, revision: str, pattern: str, where: str) -> dict[str, Path]:
     """Have the hub's library download what fits `pattern` into its cache: each file's name and place."""
-    import httpx2
-    from huggingface_hub import errors, list_repo_files, snapshot_download
+    from huggingface_hub import list_repo_files, snapshot_download
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if not sys.stderr.isatty():
         disable_progress_bars()
     wide = pattern.replace("**/", "*")  # the library's `*` crosses folders and its `**/` wants one
     allowed = [wide + ending for ending in KINDS] if wide.endswith("*") else [wide]
-    try:
+    with _answers(repo, revision, where):
         folder = Path(snapshot_download(repo, repo_type=kind, revision=revision, allow_patterns=allowed))
-        names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
-        wanted = {name: folder / name for name in names if archive.matches(name, pattern) and name.endswith(KINDS)}
-        if not wanted:
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    wanted = {name: folder / name for name in names if archive.matches(name, pattern) and name.endswith(KINDS)}
+    if not wanted:
+        with _answers(repo, revision, where):
             there = list_repo_files(repo, repo_type=kind, revision=revision)
-            raise SourceError(f"{repo} has no file `{pattern}`", where=where, fix=archive.near(pattern, there))
+        raise SourceError(f"{repo} has no file `{pattern}`", where=where, fix=archive.near(pattern, there))
+    return wanted
+
+
+@contextmanager
+def _answers(repo: str, revision: str, where: str) -> Iterator[None]:
+    """Say in one line why the hub's library gives up, also where what answers is no hub (a page to log in at)."""
+    import httpx2
+    from huggingface_hub import errors
+
+    try:
+        yield
     except (
         errors.HfHubHTTPError,
         errors.LocalEntryNotFoundError,
@@ -73,12 +86,16 @@ def _snapshot(repo: str, kind: str, revision: str, pattern: str, where: str) -> 
         errors.OfflineModeIsEnabled,
         httpx2.HTTPError,
     ) as error:
-        raise SourceError(
-            f"{repo} at {revision} cannot be fetched ({_cause(error)})",
-            where=where,
-            fix="Check the name, the revision, the network and, where access is granted by name, `hf auth login`.",
-        ) from None
-    return wanted
+        cause = archive.one_line(error)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:  # the library trusts what it is told
+        cause = f"what answers is no hub: {archive.one_line(error)}"
+    else:
+        return
+    raise SourceError(
+        f"{repo} at {archive.one_line(revision)} cannot be fetched ({cause})",
+        where=where,
+        fix="Check the name, the revision, the network and, where access is granted by name, `hf auth login`.",
+    )
 
 
 def _damaged(source: Path) -> bool:
@@ -94,8 +111,3 @@ def _damaged(source: Path) -> bool:
     if not right:
         blob.unlink()
     return not right
-
-
-def _cause(error: Exception) -> str:
-    """The first line that says something: the library's messages end with advice on its own functions."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -47,11 +47,17 @@ class Hub(Quiet):
 
     asked: list[str]
 
+    answer: bytes | None = None
+    """What it answers to everything, where it is no hub."""
+
     def do_HEAD(self) -> None:  # noqa: N802
         self.do_GET()
 
     def do_GET(self) -> None:  # noqa: N802
         type(self).asked.append(f"{self.command} {self.path}")
+        if self.answer is not None:
+            self._answer(200, self.answer, {})
+            return
         parts = unquote(self.path.split("?")[0]).strip("/").split("/")
         if parts[0] == "api":
             _, kind, owner, name, what, *_ = parts
@@ -102,7 +108,7 @@ def digest(files: dict[str, bytes]) -> str:
 
 @pytest.fixture
 def hub(serve) -> ThreadingHTTPServer:
-    Hub.asked = []
+    Hub.asked, Hub.answer = [], None
     return serve(Hub)
 
 
@@ -184,6 +190,38 @@ def test_what_a_hub_cannot_give_is_told_in_one_line(fetch):
     ):
         assert error.startswith(words)
         assert "\n" not in error
+
+
+def test_pickles_that_another_program_left_in_the_hubs_cache_do_not_come(fetch, tmp_path):
+    wanted = ("hf://me/model@main", digest(SAFE))
+    assert fetch(wanted) == [text(SAFE)]
+    snapshot = next(tmp_path.glob("hf/hub/models--me--model/snapshots/*"))
+    for name in ("pytorch_model.bin", "modeling.py"):
+        (snapshot / name).write_bytes(MODEL[name])
+    assert fetch(wanted, ("hf://me/model@main/*", digest(SAFE))) == [text(SAFE)] * 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"<!DOCTYPE html>\n<title>Log in to this network</title>",
+        b"[]",
+        b"{}",
+        b"",
+        b"null",
+        json.dumps({"id": "x", "sha": COMMIT, "siblings": [{"rfilename": "../../evil.json"}]}).encode(),
+        json.dumps({"id": "x", "sha": COMMIT, "siblings": [{"rfilename": 1}]}).encode(),
+        json.dumps({"id": "x", "sha": "../../..", "siblings": [{"rfilename": "a.json"}]}).encode(),
+    ],
+)
+def test_what_answers_is_no_hub(answer, fetch, hub, tmp_path):
+    Hub.answer = answer
+    before = set(tmp_path.rglob("*.json"))
+    for error in fetch(("hf://me/model@main", "0" * 64), ("hf://me/model@ma%0Ain/*.json", "0" * 64)):
+        assert error.startswith("here: me/model at ma")
+        assert " cannot be fetched (" in error
+        assert "\n" not in error
+    assert set(tmp_path.rglob("*.json")) == before
 
 
 def test_a_hub_that_is_not_reached(fetch):
