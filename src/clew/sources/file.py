@@ -25,6 +25,7 @@ def fetch(place: str, into: Path, where: str) -> None:
     named = [Path(name) for name in sorted(glob.glob(path, recursive=True))] or [Path(path)]  # noqa: PTH207 (absolute)
     if len(named) == 1 and named[0].is_dir():
         folder = named[0]
+        os.listdir(folder)  # noqa: PTH208 (raises where it may not be read; rglob would find nothing)
         named = [file for file in sorted(folder.rglob("*")) if not _hidden(file.relative_to(folder))]
     files = [file for file in named if file.is_file()]
     if not files:

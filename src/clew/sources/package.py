@@ -55,7 +55,7 @@ def _kept(entry: Path) -> Path | None:
     """The archive in the cache, if it is still what came."""
     for digest in entry.glob(f"*{DIGEST}"):
         archive = digest.with_name(digest.name.removesuffix(DIGEST))
-        if archive.is_file() and io.sha256(archive) == digest.read_text():
+        if archive.is_file() and io.sha256(archive).encode() == digest.read_bytes():
             return archive
     return None
 

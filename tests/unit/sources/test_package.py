@@ -35,11 +35,14 @@ def test_members_of_a_wheel_and_one_download_for_all_of_them(shelf, fetch):
 
 
 def test_a_kept_archive_that_rotted_is_fetched_anew(shelf, fetch):
-    put_wheel(shelf, "posts", "1.0", {"posts/a.csv": b"a", "posts/b.csv": b"b"})
+    put_wheel(shelf, "posts", "1.0", {"posts/a.csv": b"a", "posts/b.csv": b"b", "posts/__init__.py": b"c"})
     fetch("package://posts==1.0/posts/a.csv", sha(b"a"))
     (kept,) = cache.root().rglob("*.whl")
     kept.write_bytes(b"rotten")
     assert fetch("package://posts==1.0/posts/b.csv", sha(b"b"))[1] == {"b.csv": b"b"}
+    (digest,) = cache.root().rglob("*.whl.sha256")
+    digest.write_bytes(b"\xff")
+    assert fetch("package://posts==1.0/posts/__init__.py", sha(b"c"))[1] == {"__init__.py": b"c"}
 
 
 def test_an_altered_member_is_told_and_the_kept_archive_is_asked_no_more(shelf, fetch, repository):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -77,6 +79,40 @@ def test_a_missing_file_names_its_neighbours(repository, fetch):
         fetch("file:post.csv", ZEROS)
 
 
+@pytest.mark.parametrize("uri", ["file:/proc/self/mem", f"file:{'a' * 300}", "file:exports!/x.csv"])
+def test_what_the_system_does_not_give_is_told_in_one_line(uri, repository, fetch):
+    (repository / "exports").mkdir()
+    (repository / "exports/link").symlink_to("/proc/self/mem")
+    with pytest.raises(SourceError, match=r"cannot be had \((Input/output error|File name too long)") as error:
+        fetch(uri, ZEROS)
+    assert "\n" not in str(error.value)
+    assert {path.name for path in repository.iterdir()} == {"exports", "into"}
+    assert read(repository / "into") == {}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_told(repository, fetch):
+    (repository / "posts.csv").write_bytes(b"x")
+    (repository / "posts.csv").chmod(0)
+    with pytest.raises(SourceError, match=r"file:posts.csv cannot be had \(Permission denied: posts.csv\)"):
+        fetch("file:posts.csv", ZEROS)
+    (repository / "closed").mkdir(mode=0)
+    with pytest.raises(SourceError, match=r"file:closed cannot be had \(Permission denied: closed\)"):
+        fetch("file:closed", ZEROS)
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.csv", b"a\nb.csv", b"\x1b[2J.csv"])
+@pytest.mark.parametrize("beside", [b"x.csv", b".hidden"])
+def test_a_file_whose_name_cannot_be_printed_is_refused(name, beside, repository, fetch):
+    (repository / "exports").mkdir()
+    for file in (name, beside):
+        (repository / "exports" / os.fsdecode(file)).write_bytes(b"x")
+    with pytest.raises(SourceError, match=r"cannot be printed. Rename it") as error:
+        fetch("file:exports", ZEROS)
+    assert str(error.value).isprintable()
+    assert {path.name for path in repository.iterdir()} == {"exports", "into"}
+
+
 def test_altered_files_are_told_with_both_digests_and_nothing_stays(repository, fetch):
     (repository / "posts.csv").write_bytes(b"altered")
     with pytest.raises(SourceError) as error:
@@ -118,6 +154,21 @@ def test_an_address_that_is_none_names_every_spelling(uri):
         "https://host/",
         "https://host/folder/",
         "https://user:password@host/x.csv",
+        "https://[abc/x.csv",
+        "https://[abc]/x.csv",
+        "https://℀.com/x.csv",
+        "https://a..b/x.csv",
+        "https://a b/x.csv",
+        f"https://{'a' * 70}.org/x.csv",
+        "https://host:port/x.csv",
+        "https://host:99999/x.csv",
+        "https://host/%2e%2e",
+        "https://host/a%2F..",
+        "https://host/%2F",
+        "https://host/a%0Ab",
+        f"https://host/{'x' * 300}",
+        f"package://{'a' * 300}==1/x.csv",
+        f"package://a=={'1' * 300}/x.csv",
         "file:",
         "file://host/x.csv",
         "file:a\nb.csv",
@@ -126,6 +177,11 @@ def test_an_address_that_is_none_names_every_spelling(uri):
 def test_an_address_of_the_wrong_form_shows_an_example(uri):
     with pytest.raises(SourceError, match=r"is not of the form .* An example: "):
         sources.parse(uri, "here")
+
+
+@pytest.mark.parametrize("host", ["[::1]:8443", "127.0.0.1", "bücher.example", "a_b.example", "h:1"])
+def test_addresses_of_every_form_of_host(host):
+    assert sources.parse(f"https://{host}/x%20y.csv?a=/b", "here").place == f"//{host}/x%20y.csv?a=/b"
 
 
 @pytest.mark.parametrize("uri", ["hf://a/b", "hf://datasets/a/b", "hf://a/b/model.safetensors"])
@@ -224,15 +280,36 @@ def test_what_a_killed_process_left_in_the_cache_goes(tmp_path, monkeypatch):
     assert {path.name for path in (tmp_path / "sources").iterdir()} == {".new-young", "entry"}
 
 
-def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
-    monkeypatch.setenv("CLEW_CACHE", str(tmp_path))
-
-    def denied(**_: object) -> str:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(cache.tempfile, "mkdtemp", denied)
-    with (
-        pytest.raises(SetupError, match=r"cannot be written \(Permission denied\)\. Set CLEW_CACHE"),
-        cache.aside(tmp_path / "e"),
+@pytest.mark.parametrize("folder", ["/etc/passwd", "/proc/clew", "/sys/clew"])
+def test_a_cache_that_cannot_be_written_is_told(folder, served, fetch, repository, monkeypatch):
+    monkeypatch.setenv("CLEW_CACHE", folder)
+    served[0]["//h/posts.csv"] = b"x"
+    with pytest.raises(
+        SetupError, match=rf"^{folder}: the cache cannot be written \(.*\)\. Set CLEW_CACHE to a folder"
     ):
-        pass
+        fetch("https://h/posts.csv", sha(b"x"))
+    assert {path.name for path in repository.iterdir()} == {"into"}
+    assert read(repository / "into") == {}
+
+
+def test_a_cache_in_the_home_of_nobody_is_told(monkeypatch):
+    monkeypatch.setenv("CLEW_CACHE", "~nobody-of-this-name/cache")
+    with pytest.raises(SetupError, match=r"there is no such home folder. Set CLEW_CACHE"):
+        cache.root()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("where", [cache.tempfile, cache.file], ids=["folder", "copy"])
+def test_a_full_disk_stays_what_it_is(where, number, served, fetch, monkeypatch):
+    make = cache.tempfile.mkdtemp
+
+    def full(*place: object, **named: object) -> str:
+        if where is cache.tempfile and named.get("prefix") != cache.NEW:
+            return make(*place, **named)
+        raise OSError(number, "full")
+
+    served[0]["//h/posts.csv"] = b"x"
+    monkeypatch.setattr(where, "mkdtemp" if where is cache.tempfile else "copy", full)
+    with pytest.raises(OSError, match="full") as error:
+        fetch("https://h/posts.csv", sha(b"x"))
+    assert error.value.errno == number
