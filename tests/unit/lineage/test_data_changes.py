@@ -84,6 +84,15 @@ def test_another_label_another_text_another_weight(repository: Repository) -> No
     assert [(one.weight, other.weight) for one, other in train.reweighted.sample] == [(1.0, 0.25)]
 
 
+def test_a_row_made_from_another_does_not_take_its_place(repository: Repository) -> None:
+    child = row("a post made from another", "no", 2, parent_ids=[ROWS[2]["row_id"]])
+    rows = [one for one in ROWS if one is not ROWS[2]]
+    repository.run(rows, add=[child], side={ROWS[0]["text"]: "test"}, params=PARAMS)
+    train = _now(repository).train
+    assert train is not None
+    assert (train.added.n, train.removed.n, train.edited.n) == (1, 1, 0)
+
+
 def test_decisions_by_rule(repository: Repository) -> None:
     drop = {ROWS[k]["text"]: ("length", 1.0) for k in (2, 3, 4)} | {ROWS[5]["text"]: ("outlier", 8.0)}
     repository.run(ROWS, drop=drop, weight={ROWS[6]["text"]: 2.0}, side={ROWS[0]["text"]: "test"}, params=PARAMS)
@@ -96,8 +105,12 @@ def test_decisions_by_rule(repository: Repository) -> None:
     assert (found["balance", "reweighing"].changed, found["balance", "reweighing"].newly_changed) == ((0, 1), 1)
     back = {(one.stage, one.rule): one for one in _between(repository, "HEAD", "before").decisions}
     assert (back["clean", "length"].dropped, back["clean", "length"].no_longer_dropped) == ((3, 0), 3)
+    assert _between(repository, "before", "HEAD").test is None  # its folder changed, and the file did not
+    drop[ROWS[7]["text"]] = ("length", 2.0)
     repository.run(ROWS, drop=drop, weight={ROWS[6]["text"]: 3.0}, side={ROWS[0]["text"]: "test"}, params=PARAMS)
-    (again,) = _between(repository, "HEAD", git.WORK_TREE).decisions
+    length, again = _between(repository, "HEAD", git.WORK_TREE).decisions
+    assert (length.dropped, length.newly_dropped, length.sample) == ((3, 4), 1, (ROWS[7]["row_id"],))
+    assert again.sample == (ROWS[6]["row_id"],)
     assert (again.rule, again.changed, again.otherwise_changed, again.newly_changed) == ("reweighing", (1, 1), 1, 0)
 
 
@@ -134,7 +147,7 @@ def test_a_file_of_the_work_tree_stands_in_for_the_cache_if_it_is_that_file(repo
     train = _now(repository).train
     assert train is not None
     assert train.removed.n == 4
-    (repository.folder / "data/train.parquet").write_bytes(b"another")
+    repository.cached(repository.keep(ROWS[:2])).rename(repository.folder / "data/train.parquet")
     assert _now(repository).train is None
 
 

@@ -59,12 +59,12 @@ def test_sets_that_are_much_alike_take_little_room_and_stay_exact(tmp_path: Path
         keep = np.ones(150_000, dtype=bool)
         keep[number * 7 : number * 7 + 50] = False
         kept.append(np.intersect1d(kept[0], np.flatnonzero(keep)))
-    kept.append(kept[0][:1200])
+    kept += [kept[0][:1200], kept[0][kept[0] < 2 << 16]]  # few, and none of the last piece
     with rowsets.opened(tmp_path / "rows.sqlite") as sets:
         sets.add("all", ids, [Group(IN, None, np.arange(150_000))])
         for number, positions in enumerate(kept):
             sets.add(f"file{number}", ids, [Group("kept", None, positions)])
-        for position in (0, 6, 7, 60, 149_999, *kept[0][:40].tolist()):
+        for position in (0, 6, 7, 60, 149_999, *kept[0][:40].tolist(), *kept[0][-40:].tolist()):
             ordinal = sets.ordinal(ids[32 * position :][:32].hex())
             assert ordinal is not None
             found = sets.holding([ordinal])[0].keys() - {"all"}
@@ -110,7 +110,28 @@ def test_an_addition_that_fails_leaves_nothing(tmp_path: Path) -> None:
         assert sets.unknown(["one"]) == ["one"]
         assert sets.ordinal(_id(1).hex()) is None
         _add(sets, "two", [2, 1])
-        assert sets.holding([sets.ordinal(_id(1).hex()) or 0]) == [{"two": [(IN, None)]}]
+        ordinals = [sets.ordinal(_id(number).hex()) for number in (1, 2)]
+        assert sorted(ordinals) == [0, 1]
+        assert sets.holding([0, 1]) == [{"two": [(IN, None)]}] * 2
+
+
+def test_two_that_stand_side_by_side_do_not_spell_a_third(tmp_path: Path) -> None:
+    one, other = b"\0\0" + b"a" * 14 + b"\0\0" + b"b" * 14, b"\0\0" + b"c" * 30
+    with rowsets.opened(tmp_path / "rows.sqlite") as sets:
+        sets.add("one", one + other, [])
+        assert sets.ordinal((one[16:] + other[:16]).hex()) is None
+        assert sets.ordinal(other.hex()) == 1
+
+
+def test_what_another_has_added_meanwhile_is_seen(tmp_path: Path) -> None:
+    place = tmp_path / "rows.sqlite"
+    with rowsets.opened(place) as mine, rowsets.opened(place) as theirs:
+        _add(mine, "one", [1])
+        _add(theirs, "two", [2])
+        _add(mine, "three", [3, 2])
+        ordinals = [mine.ordinal(_id(number).hex()) for number in (1, 2, 3)]
+        assert ordinals == [0, 1, 2]
+        assert mine.holding([1]) == [{"two": [(IN, None)], "three": [(IN, None)]}]
 
 
 def _add_many(place: Path, worker: int) -> None:

@@ -159,7 +159,7 @@ def test_a_duplicate_is_two_decisions_about_one_id(repository: Repository) -> No
 
 def test_rows_by_their_text_however_it_is_written(repository: Repository) -> None:
     same = row(CALM["text"], "yes", 7)  # the same text under another label is another row
-    repository.run([*ROWS, same], side=SIDE)
+    repository.run([*ROWS, same, row("?!", "no", 8)], side=SIDE)
     repository.commit("Two opinions")
     found = _json("--text", "The SEA is calm,\n and   wide — today!")
     assert {one["row_id"] for one in found["rows"]} == {CALM["row_id"], same["row_id"]}
@@ -245,6 +245,23 @@ def test_a_ledger_that_a_stage_left_behind_is_not_asked(repository: Repository) 
     (repository.folder / "dvc.lock").write_text(lock(named))
     repository.commit("Augment no more")
     assert "augment" not in _clew(CALM["row_id"], "--rev", "HEAD")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_of_two_stages_that_made_the_training_set_the_one_that_the_model_used_counts(
+    repository: Repository, first: bool
+) -> None:
+    """A stage was renamed: its old entry stands in dvc.lock above or below, with older files at the same paths."""
+    old = stages(repository.run(ROWS[1:], side=SIDE, drop={"help": ("length", 1.0)}), ["sft"])
+    new = stages(repository.run(ROWS, side=SIDE), ["sft"])
+    stale = {f"old_{name}": old[name] for name in ("clean", "split", "balance")}
+    (repository.folder / "dvc.lock").write_text(lock({**stale, **new} if first else {**new, **stale}))
+    repository.commit("Rename stages")
+    (chapter,) = _json(SHORT["row_id"], "--rev", "HEAD")["rows"][0]["chapters"]
+    assert [(one["stage"], one["decision"]) for one in chapter["decisions"]] == [
+        (name, "kept") for name in ("prepare", "clean", "split", "balance")
+    ]
+    assert (chapter["trained"], chapter["models"]) == (True, ["models/sft"])
 
 
 def test_a_damaged_or_old_index_of_rows_is_made_anew(repository: Repository) -> None:
