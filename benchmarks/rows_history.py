@@ -1,6 +1,6 @@
 """`clew rows trace` of one row over many models: builds the history, the row sets, and times the whole process.
 
-    python benchmarks/rows_history.py FOLDER --models 1000 --rows 1000000
+    python benchmarks/rows_history.py FOLDER --models 1000 --rows 1000000      (again: measures only)
 
 What is made, and what is not: a git repository of one commit a model on 20 branches, whose dvc.lock names a ledger of
 the cleaning and a training set of its own. All models draw on the same rows, 5 % more than --rows, and each leaves out
@@ -191,12 +191,14 @@ def main() -> None:
     parser.add_argument("--build-only", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.build_only:
-        print(json.dumps(build(asked.folder, Models(asked.rows, asked.drops), asked.models, asked.real)))
+        made: dict[str, Any] = {"models": asked.models, "rows": asked.rows, "real": asked.real, "drops": asked.drops}
+        made |= build(asked.folder, Models(asked.rows, asked.drops), asked.models, asked.real)
+        (asked.folder / "figures.json").write_text(json.dumps(made))
         return
-    # Built by another process: a child's largest resident set begins with that of the process that started it.
-    command = [sys.executable, __file__, *sys.argv[1:], "--build-only"]
-    figures: dict[str, Any] = vars(asked) | {"folder": None}
-    figures |= json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    built = asked.folder / "figures.json"
+    if not built.exists():  # by another process: a child's largest resident set begins with that of its parent
+        subprocess.run([sys.executable, __file__, *sys.argv[1:], "--build-only"], check=True)
+    figures: dict[str, Any] = json.loads(built.read_text())
     ids = figures.pop("ids")
     figures["first_trace_s"] = round(timed(asked.folder, "rows", "trace", ids[0])[0], 3)
     runs = [timed(asked.folder, "rows", "trace", row) for row in ids for _ in range(5)]

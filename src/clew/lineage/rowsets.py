@@ -121,6 +121,7 @@ def opened(file: Path) -> Iterator[RowSets]:
     database = sqlite3.connect(file, timeout=WAIT, isolation_level=None)
     try:
         database.execute("PRAGMA synchronous = OFF")  # it can be made again
+        database.execute("PRAGMA page_size = 16384")  # pieces are 8 KiB at most: two fit
         found = database.execute("PRAGMA user_version").fetchone()[0]
         if found not in (0, VERSION):
             raise sqlite3.DatabaseError("an index of another version")

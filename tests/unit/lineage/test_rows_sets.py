@@ -51,20 +51,20 @@ def test_membership_is_that_of_python_sets(tmp_path: Path, tables: list[list[int
 
 
 def test_sets_that_are_much_alike_take_little_room_and_stay_exact(tmp_path: Path) -> None:
-    """150,000 rows, three pieces a set; each file lacks other rows, and one has few of them."""
+    """132,000 rows, three pieces a set; each file lacks other rows, and one has few of them."""
     draw = np.random.default_rng(1)
-    ids = draw.bytes(32 * 150_000)
-    kept = [np.sort(draw.permutation(150_000)[:size]) for size in (75_000, 90_000)]
+    ids = draw.bytes(32 * 132_000)
+    kept = [np.sort(draw.permutation(132_000)[:size]) for size in (75_000, 90_000)]
     for number in range(20):
-        keep = np.ones(150_000, dtype=bool)
+        keep = np.ones(132_000, dtype=bool)
         keep[number * 7 : number * 7 + 50] = False
         kept.append(np.intersect1d(kept[0], np.flatnonzero(keep)))
     kept += [kept[0][:1200], kept[0][kept[0] < 2 << 16]]  # few, and none of the last piece
     with rowsets.opened(tmp_path / "rows.sqlite") as sets:
-        sets.add("all", ids, [Group(IN, None, np.arange(150_000))])
+        sets.add("all", ids, [Group(IN, None, np.arange(132_000))])
         for number, positions in enumerate(kept):
             sets.add(f"file{number}", ids, [Group("kept", None, positions)])
-        for position in (0, 6, 7, 60, 149_999, *kept[0][:40].tolist(), *kept[0][-40:].tolist()):
+        for position in (0, 6, 7, 60, 131_999, *kept[0][:40].tolist(), *kept[0][-40:].tolist()):
             ordinal = sets.ordinal(ids[32 * position :][:32].hex())
             assert ordinal is not None
             found = sets.holding([ordinal])[0].keys() - {"all"}
