@@ -63,10 +63,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Count:
-    """How many rows of a source and task."""
+    """How many rows of a source and task (None: of an older schema)."""
 
-    source: str
-    task: str
+    source: str | None
+    task: str | None
     n: int
 
 

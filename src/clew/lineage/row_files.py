@@ -100,12 +100,15 @@ def _children(table: pa.Table) -> Iterator[tuple[int, list[str]]]:
 def _origins(path: Path) -> Origins | None:
     """Where the rows come from, of a ledger (source, file, record) or of rows (source, origin)."""
     import numpy as np
+    import pyarrow.parquet as pq
 
     from clew.lineage import arrow, row_tables
 
-    table = row_tables.read(path, ("row_id", "source", "file", "record", "origin"))
-    if "int" not in str(table["record"].type):
+    names_of = pq.read_schema(path).names
+    if "origin" not in names_of and "record" not in names_of:
         return None
+    placed = ("origin",) if "origin" in names_of else ("file", "record")
+    table = row_tables.read(path, ("row_id", "source", *placed))
     columns = ["source", "file"]
     codes = row_tables.codes([table[name] for name in columns])
     _, firsts, codes = np.unique(codes, return_index=True, return_inverse=True)

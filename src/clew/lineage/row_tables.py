@@ -23,6 +23,9 @@ from clew.lineage import arrow
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
+TYPES = {"record": pa.int64(), "weight": pa.float64(), "score": pa.float64(), "parent_ids": pa.list_(pa.string())}
+"""Of the columns that are no texts."""
+
 
 class Match(NamedTuple):
     """Positions of rows: left[i] and right[i] are the same row; the others have no partner."""
@@ -34,7 +37,7 @@ class Match(NamedTuple):
 
 
 def read(path: Path, columns: Sequence[str]) -> pa.Table:
-    """The named columns of a parquet file, in chunks of their own; one that it lacks is null. Raises DataError.
+    """The named columns of a parquet file; one that it lacks (of an older clew) is null. Raises DataError.
 
     `origin` (of rows) comes as `file` and `record`.
     """
@@ -44,20 +47,24 @@ def read(path: Path, columns: Sequence[str]) -> pa.Table:
         if "row_id" not in there:
             raise pa.ArrowInvalid("it has no column row_id")
         table = file.read(columns=[name for name in columns if name in there])
-    except (pa.ArrowInvalid, OSError) as error:
+        found = {name: table[name] for name in table.column_names if name != "origin"}
+        if "origin" in table.column_names:
+            origin = table["origin"].combine_chunks()
+            found |= {name: pc.struct_field(origin, name) for name in ("file", "record")}
+        wanted = [name for one in columns for name in (("file", "record") if one == "origin" else (one,))]
+        made = {name: _typed(found.get(name), name, table.num_rows) for name in wanted}
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise DataError(
             f"the file cannot be read as rows: {str(error).splitlines()[0][:120]}",
             where=str(path),
             fix="Delete it from the cache, then `dvc pull` or `dvc repro` brings the right one.",
         ) from None
-    if "origin" in table.column_names:
-        origin = table["origin"].combine_chunks()
-        table = table.append_column("file", pc.struct_field(origin, "file"))
-        table = table.append_column("record", pc.struct_field(origin, "record")).drop(["origin"])
-    for name in columns:
-        if name not in there and name not in table.column_names and name != "origin":
-            table = table.append_column(name, pa.nulls(table.num_rows, pa.string()))
-    return table
+    return pa.table(made)
+
+
+def _typed(column: Any, name: str, rows: int) -> Any:
+    wanted = TYPES.get(name, pa.string())
+    return pa.chunked_array([pa.nulls(rows, wanted)]) if column is None else pc.cast(column, wanted)
 
 
 def match(left: pa.Table, right: pa.Table, columns: Sequence[str]) -> Match:
@@ -77,15 +84,21 @@ def match(left: pa.Table, right: pa.Table, columns: Sequence[str]) -> Match:
 
 
 def match_rows(left: pa.Table, right: pa.Table, place: Sequence[str]) -> tuple[Match, Match]:
-    """Rows by their id, and those left over by their place; positions of both are those in the whole tables."""
+    """Rows by their id, and those left over by their place; positions of both are those in the whole tables.
+
+    A row whose place is not known (no `record`) is matched by its id only.
+    """
     by_id = match(left, right, ["row_id"])
-    rest = match(arrow.taken(left, by_id.left_alone), arrow.taken(right, by_id.right_alone), place)
-    return by_id, Match(
-        by_id.left_alone[rest.left],
-        by_id.right_alone[rest.right],
-        by_id.left_alone[rest.left_alone],
-        by_id.right_alone[rest.right_alone],
-    )
+    at_left, at_right = _placed(left, by_id.left_alone), _placed(right, by_id.right_alone)
+    rest = match(arrow.taken(left, at_left), arrow.taken(right, at_right), place)
+    mine, theirs = at_left[rest.left], at_right[rest.right]
+    left_alone, right_alone = np.setdiff1d(by_id.left_alone, mine), np.setdiff1d(by_id.right_alone, theirs)
+    return by_id, Match(mine, theirs, left_alone, right_alone)
+
+
+def _placed(table: pa.Table, positions: Positions) -> Positions:
+    known = arrow.numbers(pc.is_valid(table["record"]))
+    return positions[known[positions]]
 
 
 def codes(columns: Sequence[pa.ChunkedArray]) -> Positions:
@@ -140,10 +153,13 @@ def spread(positions: Positions, n: int) -> Positions:
 
 def texts(path: Path, positions: Positions) -> list[str]:
     """The texts of some rows, in the order of `positions`; the file is read in pieces."""
+    file = pq.ParquetFile(path)
+    if "text" not in file.schema_arrow.names:
+        return [""] * len(positions)
     found: dict[int, str] = {}
     wanted = np.unique(positions)
     start = 0
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=1 << 16, columns=["text"]):
+    for batch in file.iter_batches(batch_size=1 << 16, columns=["text"]):
         inside = wanted[(wanted >= start) & (wanted < start + len(batch))]
         found.update(zip(inside.tolist(), arrow.taken(batch.column(0), inside - start).to_pylist(), strict=True))
         start += len(batch)

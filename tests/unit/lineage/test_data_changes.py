@@ -6,12 +6,15 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from clew.cli.main import app
+from clew.errors import DataError
 from clew.history import repository as git
 from clew.history import snapshot, store
 from clew.lineage import data_changes, set_changes
@@ -149,6 +152,19 @@ def test_a_file_of_the_work_tree_stands_in_for_the_cache_if_it_is_that_file(repo
     assert train.removed.n == 4
     repository.cached(repository.keep(ROWS[:2])).rename(repository.folder / "data/train.parquet")
     assert _now(repository).train is None
+
+
+def test_rows_of_an_older_schema_are_compared_as_far_as_they_go(tmp_path: Path) -> None:
+    files = (tmp_path / "old.parquet", tmp_path / "new.parquet")
+    ids = [[one["row_id"] for one in table] for table in (ROWS[:5], ROWS[1:])]
+    for path, some in zip(files, ids, strict=True):
+        pq.write_table(pa.table({"row_id": some, "source": ["web"] * len(some)}), path)
+    found = set_changes.compare("data/train.parquet", files, 3)
+    assert (found.removed.n, found.added.n, found.edited.n, found.reweighted.n) == (1, 5, 0, 0)
+    assert found.removed.by == (Count("web", None, 1),)
+    pq.write_table(pa.table({"row_id": ids[1], "weight": ["heavy"] * 9}), files[1])
+    with pytest.raises(DataError, match="cannot be read as rows"):
+        set_changes.compare("data/train.parquet", files, 3)
 
 
 def test_a_revision_without_rows(repository: Repository) -> None:
