@@ -97,8 +97,9 @@ def match_rows(left: pa.Table, right: pa.Table, place: Sequence[str]) -> tuple[M
 
 
 def _placed(table: pa.Table, positions: Positions) -> Positions:
-    known = arrow.numbers(pc.is_valid(table["record"]))
-    return positions[known[positions]]
+    known: Mask = arrow.numbers(pc.is_valid(table["record"]))
+    found: Positions = positions[known[positions]]
+    return found
 
 
 def codes(columns: Sequence[pa.ChunkedArray]) -> Positions:
