@@ -49,8 +49,8 @@ def _side(view: View, side: Side, *, every: bool) -> list[str]:
     if side.numbers:
         parts += [folded(f"Every number ({len(side.numbers)})", _every(side) if every else "Too many: see `--json`.")]
     if side.others:
-        rows = [(code(param.name), *map(code, told.sides(param))) for param in side.others]
-        parts.append(folded(f"Other numbers ({len(rows)})", table(("number", "before", "after"), rows)))
+        others = [(code(param.name), *map(code, told.sides(param))) for param in side.others]
+        parts.append(folded(f"Other numbers ({len(others)})", table(("number", "before", "after"), others)))
     parts += [folded("Time and memory", _costs(side))] if side.costs else []
     return parts
 
