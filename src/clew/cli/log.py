@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,13 +48,15 @@ def log(
         chosen = [name for typed in wanted for name in known.find(typed.strip())]
         ordered = _fitting(index, entries, where, known)
         if metric:
-            ordered = _with_number(index, ordered, chosen[0])
+            ordered = _with_value(index, ordered, chosen[0])
         if sort:
             ordered = _sorted(index, ordered, known.one(sort))
         found = table.lines(index, ordered[:number])
+        _tell_problems(index, ordered[:number])
         here = table.work_tree(repo) if rev is None and where is None and sort is None else None
     shown = [here, *found] if here is not None else found
-    _print(shown, chosen or _usual(shown), len(ordered) - len(found), as_json, intervals=metric is not None)
+    how = How(intervals=metric is not None, in_time=sort is None, left_out=len(ordered) - len(found))
+    _print(shown, chosen or _usual(shown), how, as_json)
 
 
 def best(
@@ -62,7 +66,7 @@ def best(
     number: Number = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Show the commits with the best value of a metric, and which of them are within the best one's interval.
+    """Show the commits with the best value of a metric; ≈ marks those within the best one's interval.
 
     Example: clew best stress.accuracy@aligned --where "align.enabled = true"
     """
@@ -74,7 +78,29 @@ def best(
         name = known.one(metric)
         ranked = _sorted(index, _fitting(index, entries, where, known), name)
         shown = table.lines(index, ranked[:number])
-    _print(shown, [name, *_varying(shown)], len(ranked) - len(shown), as_json, intervals=True)
+    how = How(intervals=True, in_time=False, left_out=len(ranked) - len(shown), close=_close(shown, name))
+    _print(shown, [name, *_varying(shown)], how, as_json)
+
+
+def _close(lines: Sequence[Line], name: str) -> list[int]:
+    """The places of the lines whose value is within the interval of the first one's, which is the best."""
+    from clew.history import table
+
+    stem = name.removesuffix(".value")
+    low, high = (lines[0].values.get(f"{stem}.{bound}") if lines else None for bound in ("low", "high"))
+    if not table.is_number(low) or not table.is_number(high):
+        return []
+    return [row for row, line in enumerate(lines) if row and low <= line.values[name] <= high]
+
+
+@dataclass(frozen=True)
+class How:
+    """How lines are shown. in_time: newest first. left_out: lines that did not fit. close: see `_close`."""
+
+    intervals: bool
+    in_time: bool
+    left_out: int
+    close: Sequence[int] = ()
 
 
 class _opened:  # noqa: N801 - used as a function in `with`
@@ -147,7 +173,7 @@ def _fitting(index: Index, entries: Sequence[Entry], where: str | None, known: _
     ]
 
 
-def _with_number(index: Index, entries: Sequence[Entry], name: str) -> list[Entry]:
+def _with_value(index: Index, entries: Sequence[Entry], name: str) -> list[Entry]:
     from clew.history import table
 
     values = table.column(index, entries, name)
@@ -158,10 +184,25 @@ def _sorted(index: Index, entries: Sequence[Entry], name: str) -> list[Entry]:
     """Best first by a metric, highest first by a param; commits without a number are left out."""
     from clew.history import names, table
 
+    cost = names.cost(name)
     values = table.column(index, entries, name)
-    numbers = [(value, entry) for value, entry in zip(values, entries, strict=True) if isinstance(value, (int, float))]
-    lower = names.is_metric(name) and names.lower_is_better(name)
-    return [entry for _, entry in sorted(numbers, key=lambda pair: pair[0], reverse=not lower)]
+    numbers = [(cost(v), entry) for v, entry in zip(values, entries, strict=True) if table.is_number(v)]
+    return [entry for _, entry in sorted(numbers, key=lambda pair: pair[0])]
+
+
+def _tell_problems(index: Index, entries: Sequence[Entry]) -> None:
+    """A word on stderr for each file that could not be read."""
+    from clew.terminal import clean
+
+    found: dict[str, str] = {}
+    for entry in entries:
+        documents = [n for n in (entry.params, entry.lock, *entry.metrics) if n is not None]
+        for problem in index.problems(documents).values():
+            found.setdefault(problem, entry.commit.id[:8])
+    for problem, commit in list(found.items())[:5]:
+        typer.echo(f"! {commit}: {clean(problem)}", err=True)
+    if len(found) > 5:
+        typer.echo(f"! and {len(found) - 5} more files that could not be read", err=True)
 
 
 def _names(lines: Sequence[Line]) -> list[str]:
@@ -178,11 +219,11 @@ def _varying(lines: Sequence[Line]) -> list[str]:
 
 def _usual(lines: Sequence[Line]) -> list[str]:
     """The columns where none are named: metrics that vary, the chief one of each task of the last variant first."""
-    from clew.history import names
+    from clew.history import names, table
 
     known = [name for name in _names(lines) if names.is_metric(name)]
     values = [name for name in known if name.endswith(".value")] or known
-    numbers = [n for n in values if any(isinstance(line.values.get(n), (int, float)) for line in lines)]
+    numbers = [n for n in values if any(table.is_number(line.values.get(n)) for line in lines)]
     for variant in ("aligned", "sft"):
         chief = [n for n in numbers if n.startswith(f"metrics/quality.json:{variant}.") and n.split(".")[-2] in CHIEF]
         if chief:
@@ -191,21 +232,35 @@ def _usual(lines: Sequence[Line]) -> list[str]:
     return (varying or numbers)[:COLUMNS]
 
 
-def _print(lines: Sequence[Line], columns: Sequence[str], left_out: int, as_json: bool, *, intervals: bool) -> None:
+def _print(lines: Sequence[Line], columns: Sequence[str], how: How, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps([_as_json(line, columns) for line in lines], indent=2, default=str))
+        found = [_as_json(line, columns) | {"close_to_best": row in how.close} for row, line in enumerate(lines)]
+        typer.echo(json.dumps(_finite(found), indent=2, allow_nan=False, default=str))
         return
     if not lines:
-        typer.echo("No commit changed a param or a metric, or none fits.", err=True)
+        typer.echo(
+            "No commit changed a param or a metric, or none fits. What is read are params.yaml, dvc.yaml and the"
+            " metrics that it declares, in the repository's root.",
+            err=True,
+        )
         return
     from clew.cli import log_table
 
-    log_table.draw(lines, columns, intervals=intervals)
-    if left_out > 0:
-        typer.echo(f"{left_out} older or lower lines are not shown: -n {len(lines) + left_out} shows all.", err=True)
+    log_table.draw(lines, columns, intervals=how.intervals, in_time=how.in_time, close=how.close)
+    if how.left_out > 0:
+        typer.echo(f"{how.left_out} more lines are not shown: -n {len(lines) + how.left_out} shows all.", err=True)
 
 
-def _as_json(line: Line, columns: Sequence[str]) -> Mapping[str, Any]:
+def _finite(value: Any) -> Any:
+    """The same with null for what JSON does not have: NaN and infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _as_json(line: Line, columns: Sequence[str]) -> dict[str, Any]:
     commit = line.commit
     return {
         "commit": commit.id if commit else None,

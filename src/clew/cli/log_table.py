@@ -14,71 +14,95 @@ from rich.text import Text
 
 from clew.history import names, table
 from clew.history.table import Line
+from clew.terminal import clean
 
 GAP = 2
 LEAST = 28
 """Characters that the last column, what changed, needs at least."""
+NARROW = 72
+"""Below so many columns of the terminal there is no room for when, branches and what changed."""
 YEAR = 300 * 24 * 3600  # seconds: older times are told with their year
 PIPED = 160
 """Characters of a line where the output is no terminal."""
 
 
-def draw(lines: Sequence[Line], columns: Sequence[str], *, intervals: bool) -> None:
-    """Print the lines, newest or best first, with a sparkline under each column of numbers, oldest to newest.
+def draw(
+    lines: Sequence[Line], columns: Sequence[str], *, intervals: bool, in_time: bool, close: Sequence[int]
+) -> None:
+    """Print the lines, with a sparkline under each column of numbers, oldest to newest, where they are in time.
 
-    intervals: whether a metric's interval is told with it.
+    intervals: whether a metric's interval is told with it. close: rows whose first value gets the mark ≈.
     """
-    console = Console() if sys.stdout.isatty() else Console(width=PIPED)
-    cells = {name: [heading_of(name), *[_cell(line, name, intervals) for line in lines]] for name in columns}
-    branches = ["branches", *[", ".join(line.labels[:2]) + (" …" if len(line.labels) > 2 else "") for line in lines]]
-    fixed = [["commit   "], ["when         "], branches]
-    room = console.width - LEAST - sum(_width(column) for column in fixed)
-    fitting: list[str] = []
-    for name in columns:
-        room -= _width(cells[name])
-        if room >= 0 or not fitting:
-            fitting.append(name)
+    console = Console(highlight=False) if sys.stdout.isatty() else Console(width=PIPED, highlight=False)
+    narrow = console.width < NARROW
+    fixed = [["commit", *map(_commit, lines)]]
+    if not narrow:
+        fixed += [["when", *map(_when, lines)], ["branches", *map(_branches, lines)]]
+    cells = [[heading_of(name, columns), *[_cell(line, name, intervals) for line in lines]] for name in columns]
+    for row in close:
+        cells[0][row + 1] = f"≈ {cells[0][row + 1]}"
+    room = console.width - (0 if narrow else LEAST) - sum(map(_width, fixed))
+    fitting = 0
+    while fitting < len(cells) and (room >= _width(cells[fitting]) or not fitting):
+        room -= _width(cells[fitting])
+        fitting += 1
     drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
     for column in fixed:
-        drawn.add_column(column[0].strip(), no_wrap=True, min_width=_width(column) - GAP)
-    for name in fitting:
-        drawn.add_column(heading_of(name), justify="right", no_wrap=True, min_width=_width(cells[name]) - GAP)
-    drawn.add_column("what changed", no_wrap=True, overflow="ellipsis", max_width=max(LEAST, LEAST + room) - GAP)
-    for row, line in enumerate(lines):
-        values = [cells[name][row + 1] for name in fitting]
-        drawn.add_row(*_words(line), Text(branches[row + 1], style="cyan"), *values, _changed(line))
-    if len(lines) > 2:
-        drawn.add_row("", "", "", *[_spark(lines, name) for name in fitting], "", style="dim")
+        drawn.add_column(_text(column[0]), no_wrap=True, min_width=_width(column) - GAP)
+    for column in cells[:fitting]:
+        drawn.add_column(_text(column[0]), justify="right", no_wrap=True, min_width=_width(column) - GAP)
+    if not narrow:
+        drawn.add_column("what changed", no_wrap=True, overflow="ellipsis", max_width=max(LEAST, LEAST + room) - GAP)
+    for row, line in enumerate(lines, 1):
+        texts = [column[row] for column in (*fixed, *cells[:fitting])] + ([] if narrow else [_changed(line)])
+        drawn.add_row(*map(_text, texts))
+    if len(lines) > 2 and in_time:
+        drawn.add_row(*[""] * len(fixed), *[_spark(lines, name) for name in columns[:fitting]], style="dim")
     console.print(drawn)
-    if len(fitting) < len(columns):
-        missing = ", ".join(heading_of(name) for name in columns if name not in fitting)
-        Console(stderr=True).print(f"No room for: {missing}. Widen the terminal, name --columns, or take --json.")
+    if fitting < len(columns):
+        missing = clean(", ".join(column[0] for column in cells[fitting:]))
+        told = f"No room for: {missing}. Widen the terminal, name --columns, or take --json."
+        Console(stderr=True, highlight=False, markup=False).print(told)
+
+
+def _text(text: str) -> Text:
+    """A cell: what commits, params and metrics say is no markup, and nothing that a terminal obeys."""
+    return Text(clean(text))
 
 
 def _width(column: Sequence[str]) -> int:
     return max(len(text) for text in column) + GAP
 
 
-def heading_of(name: str) -> str:
-    """`aligned.stress.f1.value` as people say it: stress.f1@aligned."""
+def heading_of(name: str, beside: Sequence[str]) -> str:
+    """`aligned.stress.f1.value` as people say it: stress.f1@aligned; in full where another column would read alike."""
     short = names.short(name)
+    if any(names.short(other) == short for other in beside if other != name):
+        return name
     variant, _, rest = short.partition(".")
     return f"{rest}@{variant}" if name.startswith("metrics/quality.json:") and rest else short
 
 
-def _words(line: Line) -> tuple[str, str]:
+def _commit(line: Line) -> str:
+    return line.commit.id[:8] if line.commit else "work tree"
+
+
+def _when(line: Line) -> str:
     if line.commit is None:
-        return "work tree", "now"
+        return "now"
     when = datetime.fromtimestamp(line.commit.time).astimezone()
-    recent = abs(time.time() - line.commit.time) < YEAR
-    return line.commit.id[:8], f"{when:%d %b %H:%M}" if recent else f"{when:%d %b %Y}"
+    return f"{when:%d %b %H:%M}" if abs(time.time() - line.commit.time) < YEAR else f"{when:%d %b %Y}"
+
+
+def _branches(line: Line) -> str:
+    return ", ".join(line.labels[:2]) + (" …" if len(line.labels) > 2 else "")
 
 
 def _cell(line: Line, name: str, intervals: bool) -> str:
     found = number(line.values.get(name))
     stem = name.removesuffix(".value")
     low, high = line.values.get(f"{stem}.low"), line.values.get(f"{stem}.high")
-    bounds = isinstance(low, (int, float)) and isinstance(high, (int, float)) and low != high
+    bounds = table.is_number(low) and table.is_number(high) and low != high
     return f"{found} [{number(low)}, {number(high)}]" if intervals and name != stem and bounds else found
 
 
@@ -102,5 +126,5 @@ def _changed(line: Line) -> str:
 
 def _spark(lines: Sequence[Line], name: str) -> str:
     values = [line.values.get(name) for line in reversed(lines)]
-    numbers = [value if isinstance(value, (int, float)) else None for value in values]
+    numbers = [value if table.is_number(value) else None for value in values]
     return table.sparkline(numbers[-24:]) if any(value is not None for value in numbers) else ""

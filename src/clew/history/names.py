@@ -12,10 +12,12 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection
 
 from clew.errors import HistoryError
 
+PARAMS = "params.yaml:"
+"""May stand before a param's name, to tell it from a metric's."""
 LOWER = re.compile(r"(?:^|_)(?:loss|error|perplexity|seconds|bytes|latency|mse|rmse|mae|wer|ppl)(?:_|$)")
 """Words in a metric's name that say that less is better."""
 
@@ -26,24 +28,27 @@ def find(typed: str, known: Collection[str], where: str = "name") -> list[str]:
     >>> find("stress.f1@sft", ["sft.rate", "m/q.json:sft.stress.f1.value", "m/q.json:sft.stress.f1.low"])
     ['m/q.json:sft.stress.f1.value']
     """
+    if typed.startswith(PARAMS):
+        known = [name for name in known if not is_metric(name)]
+        typed = typed.removeprefix(PARAMS)
+    if typed in known and (is_metric(typed) or sum(typed in _forms(name) for name in known) == 1):
+        return [typed]
     dotted = _dotted(typed)
     if "*" in typed:
         found = sorted(name for name in known if any(fnmatch.fnmatchcase(one, dotted) for one in _forms(name)))
     else:
-        exact = [name for name in known if typed == name or dotted in _forms(name)]
-        ends = [name for name in known if any(one.endswith(f".{dotted}") for one in _forms(name))]
-        found = _numbers_first(exact) or _numbers_first(ends)
+        found = [name for name in known if typed == name or dotted in _forms(name)]
+        found = found or [name for name in known if any(one.endswith(f".{dotted}") for one in _forms(name))]
+        found = [name for name in found if name.endswith(".value")] or found
     if found and ("*" in typed or len(found) == 1):
         return found
     if found:
-        few = ", ".join(f"`{short(name)}`" for name in sorted(found)[:4])
-        raise HistoryError(
-            f"{len(found)} names end so", where=f"{where} `{typed}`", fix=f"Write more of one of: {few}."
-        )
+        few = ", ".join(f"`{name if is_metric(name) else PARAMS + name}`" for name in sorted(found)[:4])
+        raise HistoryError(f"{len(found)} names end so", where=f"{where} `{typed[:80]}`", fix=f"Write one of: {few}.")
     shorts = {form: name for name in known for form in _forms(name)}
-    near = difflib.get_close_matches(dotted, sorted(shorts), n=3, cutoff=0.4) or sorted(shorts)[:3]
+    near = difflib.get_close_matches(dotted[:200], sorted(shorts), n=3, cutoff=0.4) or sorted(shorts)[:3]
     hint = f"Nearest: {', '.join(f'`{name}`' for name in near)}." if near else "There are no params and no metrics."
-    raise HistoryError("the history has no such param or metric", where=f"{where} `{typed}`", fix=hint)
+    raise HistoryError("the history has no such param or metric", where=f"{where} `{typed[:80]}`", fix=hint)
 
 
 def short(name: str) -> str:
@@ -56,13 +61,23 @@ def is_metric(name: str) -> bool:
     return ":" in name
 
 
-def lower_is_better(name: str) -> bool:
-    """Whether less is better, by the words in a metric's name.
+def cost(name: str) -> Callable[[float], float]:
+    """How bad a value of a param or metric is: the best has the least.
 
-    >>> lower_is_better("metrics/quality.json:sft.stress.log_loss.value"), lower_is_better("m.json:f1")
-    (True, False)
+    Of a loss, a perplexity, bytes or seconds less is better; a fairness measure is better the nearer it is to what it
+    is when nothing differs between the groups; of everything else more is better.
+
+    >>> sorted([0.4, 0.0, -0.5], key=cost("m.json:sft.stress.pronoun.statistical_parity_difference.value"))
+    [0.0, 0.4, -0.5]
     """
-    return any(LOWER.search(part) for part in short(name).split("."))
+    from clew.history.compare.numbers import EVEN
+
+    metric = short(name).rpartition(".")[2]
+    if is_metric(name) and metric in EVEN:
+        return lambda value: abs(value - EVEN[metric])
+    if is_metric(name) and LOWER.search(metric):
+        return lambda value: value
+    return lambda value: -value
 
 
 def _dotted(typed: str) -> str:
@@ -76,10 +91,3 @@ def _forms(name: str) -> tuple[str, ...]:
     """A full name and what may be typed for it."""
     own = name.rpartition(":")[2]
     return (name, own, *([name.removesuffix(".value"), own.removesuffix(".value")] if own.endswith(".value") else ()))
-
-
-def _numbers_first(names: Iterable[str]) -> list[str]:
-    """Of names that differ only in their file the metrics of `metrics/quality.json` go first; values before bounds."""
-    found = list(dict.fromkeys(names))
-    values = [name for name in found if name.endswith(".value")]
-    return values or found

@@ -5,6 +5,7 @@ A line is a commit that changed a param or a metric against its first parent; th
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     import pygit2
 
 BARS = "▁▂▃▄▅▆▇█"
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value can be ordered and drawn: finite, and not true or false."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def differing(before: documents.Flat, after: documents.Flat) -> dict[str, tuple[
 
 
 def sparkline(values: Sequence[float | None]) -> str:
-    """Numbers as a line of bars, lowest to highest; a dot where there is none.
+    """Finite numbers as a line of bars, lowest to highest; a dot where there is none.
 
     >>> sparkline([1, None, 2, 3])
     '▁·▄█'

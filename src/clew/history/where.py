@@ -1,6 +1,7 @@
 """Filter expressions over params and metrics: `sft.epochs >= 2 and stress.f1@sft > 0.7 or sft.method = lora`.
 
-`and` binds before `or`; there are no brackets. A name that a commit does not have makes its comparison false.
+`and` binds before `or`; there are no brackets; what stands in quotes is one text. A name that a commit does not have
+makes its comparison false.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ import json
 import operator
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from clew.errors import HistoryError
 
-COMPARISON = re.compile(r"\s*(?P<name>[^\s<>=!~]+)\s*(?P<op><=|>=|!=|==|=|<|>|~)\s*(?P<value>.+?)\s*")
+COMPARISON = re.compile(r"\s*(?P<name>[^\s<>=!~]+)\s*(?P<op><=|>=|!=|==|=|<|>|~)\s*(?P<value>[^=~<>!\s].*?)\s*")
+WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\s+|[^\s\"']+|[\"']")
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -40,9 +43,15 @@ Where = list[list[Comparison]]
 
 def parse(text: str, full_name: Callable[[str], str]) -> Where:
     """An expression; `full_name` gives that of a typed one. Raises HistoryError where it is none."""
-    return [
-        [_comparison(part, full_name) for part in re.split(r"\s+and\s+", some)] for some in re.split(r"\s+or\s+", text)
-    ]
+    alternatives: list[list[str]] = [[""]]
+    for word in WORD.findall(text):
+        if word.lower() == "or":
+            alternatives.append([""])
+        elif word.lower() == "and":
+            alternatives[-1].append("")
+        else:
+            alternatives[-1][-1] += word
+    return [[_comparison(part, full_name) for part in some] for some in alternatives]
 
 
 def _comparison(text: str, full_name: Callable[[str], str]) -> Comparison:
@@ -70,7 +79,7 @@ def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        return text.strip("'")
+        return text.strip("'\"")
 
 
 def holds(where: Where, values: Mapping[str, Any]) -> bool:
@@ -81,7 +90,11 @@ def holds(where: Where, values: Mapping[str, Any]) -> bool:
 def _holds(comparison: Comparison, values: Mapping[str, Any]) -> bool:
     if values.get(comparison.name) is None:
         return False
+    have = values[comparison.name]
+    if isinstance(comparison.value, list) and isinstance(have, str):  # as the index gives a list: its JSON text
+        with suppress(ValueError):
+            have = json.loads(have)
     try:
-        return bool(OPERATORS[comparison.op](values[comparison.name], comparison.value))
+        return bool(OPERATORS[comparison.op](have, comparison.value))
     except TypeError:  # a text is neither more nor less than a number
         return False
