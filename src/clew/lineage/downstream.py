@@ -79,7 +79,8 @@ class _Walk:
                 node.facts |= facts | {"first": held.commits[0].id if held.commits else None}
             if node.kind == "run":
                 numbers |= self.blocks[name]
-        return Down(self.graph, self.past.held(numbers), self.notes)
+        held = self.past.held(numbers)
+        return Down(self.graph, held, [*self.notes, *_counted(held)])
 
     def _start(self, root: Root) -> Node:
         node = artifact_node(root.artifact, "artifact" if root.stage else "source")
@@ -193,6 +194,20 @@ class _Walk:
                     )
                 if judged[md5]:
                     yield Use(block, "folder", folder, "")
+
+
+def _counted(held: Held) -> Iterator[str]:
+    """Words for the commits that are not counted, and for those that perhaps should not be."""
+    if held.stale:
+        yield (
+            f"not counted: {held.stale} more commit{'s' if held.stale > 1 else ''} whose dvc.lock keeps entries of"
+            " stages that its dvc.yaml no longer has"
+        )
+    if held.unsure:
+        yield (
+            f"{held.unsure} of the commits are counted by dvc.lock alone: their dvc.yaml does not say whether it still"
+            " has these stages"
+        )
 
 
 def _above(path: str) -> list[str]:

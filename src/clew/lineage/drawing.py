@@ -232,4 +232,5 @@ def contained(held: Held, most: int = 8) -> str:
         f" and {len(held.heads) - most} more" if held.heads[most:] else ""
     )
     committed = f"{n} commit{'s' if n != 1 else ''} on {heads}" if n else ""
-    return " and ".join(part for part in (committed, "the work tree, uncommitted" if held.uncommitted else "") if part)
+    parts = (committed, "the work tree, uncommitted" if held.uncommitted else "")
+    return " and ".join(part for part in parts if part) or "no commit: only entries of stages that dvc.yaml has no more"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
+from clew.errors import HistoryError
 from clew.history.lockfile import Artifact
 from clew.history.store import DIR, Member, Store, md5_of
 from clew.lineage.past import Past
@@ -89,9 +90,9 @@ class Linker:
     def __init__(self, past: Past, store: Store) -> None:
         self.past, self.store = past, store
         self.wrong: list[str] = []
-        """Files of the cache that are not what their names say."""
+        """A word for each file of the cache that is not what its name says."""
         self._listings: dict[str, list[Member] | None] = {}
-        self._chosen: dict[tuple[Any, ...], list[str] | None] = {}
+        self._chosen: dict[tuple[Any, ...], list[Artifact] | None] = {}
 
     def listing(self, md5: str) -> list[Member] | None:
         """A folder's files; None where the cache lacks its listing or holds something else there."""
@@ -104,9 +105,16 @@ class Linker:
         if place is None:
             return None
         if md5_of(place) + DIR != md5:
-            self.wrong.append(str(place))
+            self.wrong.append(f"{place} is not what its name says: it was passed over")
             return None
-        return self.store.members(md5)
+        try:
+            members = self.store.members(md5)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, HistoryError):
+            members = [Member("", "")]
+        if members is not None and not all(isinstance(part, str) and part for one in members for part in one):
+            self.wrong.append(f"{place} is no listing of a folder, as DVC writes them: it was passed over")
+            return None
+        return members
 
     def link(self, revision: Revision, stage: str, dep: Artifact) -> Link:
         """What made a dep of a stage's run that stands in a revision's dvc.lock."""
@@ -135,13 +143,14 @@ class Linker:
         same = [made for made in revision.made if made.out.path == dep.path]
         exact = [made for made in same if made.out.md5 == dep.md5]
         if exact:
-            return Link("exact", exact[:1], "") if dep.md5 else Link("assumed", exact[:1], "DVC recorded no hash of it")
-        below = [made for made in revision.made if made.out.path.startswith(f"{dep.path}/")]
+            best = revision.live(exact)[:1]
+            return Link("exact", best, _stale(best)) if dep.md5 else Link("assumed", best, "DVC recorded no hash of it")
+        below = _one_each(revision, [made for made in revision.made if made.out.path.startswith(f"{dep.path}/")])
         if below:
             return self._folder(revision, dep, below)
-        above = [made for made in revision.made if dep.path.startswith(f"{made.out.path}/")]
+        above = _one_each(revision, [made for made in revision.made if dep.path.startswith(f"{made.out.path}/")])
         if above:
-            return self._member(dep, above)
+            return self._member(revision, dep, above)
         if same:
             now = " or ".join(_short(made.out.md5) for made in same)
             return Link("broken", [], f"{dep.path} was {_short(dep.md5)}; what this dvc.lock has made there is {now}")
@@ -154,9 +163,10 @@ class Linker:
         if chosen is None and not unknown:
             chosen = self.choice(dep, outs, self._beside(revision, dep.path, outs))
         if chosen is not None:
-            return Link("folder", [made for made in below if made.out.path in chosen], "")
+            best = [made for made in below if made.out in chosen]
+            return Link("folder", best, _stale(best))
         if unknown:
-            return self._by_size(dep, below)
+            return self._by_size(dep, revision.live(below))
         names = ", ".join(out.path for out in outs)
         return Link("broken", [], f"{dep.path} was {_short(dep.md5)}, which is no choice of {names} as made here")
 
@@ -171,16 +181,18 @@ class Linker:
         digests = {name[len(folder) + 1 :]: revision.digest(name) for name in names}
         return tuple(Member(name, md5) for name, md5 in digests.items() if md5)
 
-    def choice(self, folder: Artifact, outs: Sequence[Artifact], beside: tuple[Member, ...] = ()) -> list[str] | None:
-        """The paths of those outs that fill a folder to just its MD5; None where none do or listings are missing."""
-        key = (folder.md5, frozenset((out.path, out.md5) for out in outs), beside)
+    def choice(
+        self, folder: Artifact, outs: Sequence[Artifact], beside: tuple[Member, ...] = ()
+    ) -> list[Artifact] | None:
+        """Those outs that fill a folder to just its MD5; None where none do or listings are missing."""
+        key = (folder.path, folder.md5, frozenset(outs), beside)
         if key not in self._chosen:
-            known = [(out.path, files) for out in outs if (files := self._files(folder.path, out)) is not None]
+            known = [(out, files) for out in outs if (files := self._files(folder.path, out)) is not None]
             self._chosen[key] = None
             for some in _choices(known):
-                files = [member for _path, members in some for member in members]
+                files = [member for _out, members in some for member in members]
                 if folder.md5 == listing_md5([*files, *beside]):
-                    self._chosen[key] = [path for path, _members in some]
+                    self._chosen[key] = [out for out, _members in some]
                     break
         return self._chosen[key]
 
@@ -200,7 +212,7 @@ class Linker:
             said = "by path alone: the cache lacks the folders' listings, and bytes or number of files differ"
         return Link("assumed", list(below), said)
 
-    def _member(self, dep: Artifact, above: Sequence[Made]) -> Link:
+    def _member(self, revision: Revision, dep: Artifact, above: Sequence[Made]) -> Link:
         unknown = []
         for made in above:
             members = self.listing(made.out.md5)
@@ -208,9 +220,9 @@ class Linker:
             if members is None:
                 unknown.append(made)
             elif any(path == inner and md5 == dep.md5 for path, md5 in members) or _subfolder(members, inner, dep):
-                return Link("member", [made], "")
+                return Link("member", [made], _stale([made]))
         if unknown:
-            return Link("assumed", unknown[:1], "by path alone: the cache lacks the folder's listing")
+            return Link("assumed", revision.live(unknown)[:1], "by path alone: the cache lacks the folder's listing")
         names = ", ".join(made.out.path for made in above)
         return Link("broken", [], f"{dep.path} was {_short(dep.md5)}, which {names} as made here does not hold")
 
@@ -220,7 +232,7 @@ class Linker:
         for other in self.past.revisions(block.number for block in makers):
             made = [one for one in other.made if (one.out.path, one.out.md5) == (dep.path, dep.md5)]
             if made:
-                return Link("elsewhere", made[:1], f"made in {other.name}, not in {revision.name}")
+                return Link("elsewhere", other.live(made)[:1], f"made in {other.name}, not in {revision.name}")
         own = revision.stages.get(stage)
         users = [b.number for b in self.past.used(dep.md5) if b.stage == stage and self.past.stage(b.number) == own]
         for other in self.past.revisions(users):
@@ -230,12 +242,28 @@ class Linker:
         return None
 
 
-def _choices(known: Sequence[tuple[str, list[Member]]]) -> Iterator[Sequence[tuple[str, list[Member]]]]:
+def _one_each(revision: Revision, below: list[Made]) -> list[Made]:
+    """What is made below a folder; of entries that made the same bytes at one path, the one that dvc.yaml has."""
+    same: dict[Artifact, list[Made]] = {}
+    for made in below:
+        same.setdefault(made.out, []).append(made)
+    return [revision.live(some)[0] for some in same.values()]
+
+
+def _stale(made: Iterable[Made]) -> str:
+    """A word for what only stages made that dvc.yaml no longer has."""
+    names = sorted({one.stage for one in made if one.revision.declared(one.stage) is False})
+    return f"made by {', '.join(names)}, no longer declared in dvc.yaml" if names else ""
+
+
+def _choices(
+    known: Sequence[tuple[Artifact, list[Member]]],
+) -> Iterator[Sequence[tuple[Artifact, list[Member]]]]:
     """All of them first, then fewer and fewer; no two at one path."""
     least = 1 if len(known) <= MOST_SUBSETS else len(known)
     for size in range(len(known), least - 1, -1):
         for some in combinations(known, size):
-            if len({path for path, _members in some}) == size:
+            if len({out.path for out, _members in some}) == size:
                 yield some
 
 

@@ -35,11 +35,17 @@ class Block(NamedTuple):
 
 
 class Held(NamedTuple):
-    """Where blocks stand. commits: oldest first. heads: names of branches, tags and experiments that contain one."""
+    """Where blocks stand. commits: oldest first. heads: names of branches, tags and experiments that contain one.
+
+    stale: commits whose dvc.lock keeps a block though their dvc.yaml has its stage no more: they are not in `commits`.
+    unsure: those of `commits` whose dvc.yaml does not say whether it has the stage.
+    """
 
     commits: list[Commit]
     heads: list[str]
     uncommitted: bool
+    stale: int = 0
+    unsure: int = 0
 
 
 class Past:
@@ -49,6 +55,9 @@ class Past:
         self.repo, self.current = repo, current
         self._revisions: dict[str, Revision] = {}
         self._blocks: dict[int, Stage] = {}
+        self._names: dict[int, str] = {}
+        self._pipelines: dict[str, tuple[str, ...]] = {}
+        self._declared: dict[tuple[str, ...], bool | None] = {}
         self.problem: str | None = None
 
     @cached_property
@@ -97,7 +106,8 @@ class Past:
         if self.index is None:
             return []
         query = f"SELECT {COLUMNS} FROM artifacts a JOIN stages s ON s.id = a.stage WHERE {where}"  # noqa: S608
-        return [Block(row[0], row[1], Artifact(*row[2:])) for row in self.index.database.execute(query, values)]
+        rows = self.index.database.execute(query, values)
+        return [Block(row[0], row[1], Artifact(*row[2:])) for row in rows if row[0] in self._committed_locks]
 
     @cached_property
     def folders_read(self) -> list[Block]:
@@ -118,7 +128,7 @@ class Past:
         if self.index is None:
             return []
         rows = self.index.database.execute("SELECT id, name FROM stages WHERE instr(params, ?)", (text,))
-        return [(number, name) for number, name in rows]
+        return [(number, name) for number, name in rows if number in self._committed_locks]
 
     def commits(self) -> list[str]:
         """Every commit, parents before children."""
@@ -173,25 +183,25 @@ class Past:
     @cached_property
     def locks(self) -> dict[int, frozenset[int]]:
         """Block → the dvc.locks (documents) that it stands in."""
+        return self._committed_locks | {-1 - n: frozenset({UNCOMMITTED}) for n in range(len(self.fresh))}
+
+    @cached_property
+    def _committed_locks(self) -> dict[int, frozenset[int]]:
+        """The same of commits that a head reaches: the index keeps those of deleted branches, too."""
         found = defaultdict(set)
         if self.index is not None:
             query = "SELECT id, content FROM documents WHERE path = ?"
             for document, content in self.index.database.execute(query, (documents.LOCK,)):
-                for number in json.loads(content).values():
+                for number in json.loads(content).values() if document in self._with_lock else ():
                     found[number].add(document)
-        for position in range(len(self.fresh)):
-            found[-1 - position].add(UNCOMMITTED)
         return {number: frozenset(some) for number, some in found.items()}
 
     def revision(self, document: int) -> Revision | None:
-        """The oldest revision that has a dvc.lock."""
+        """The oldest revision that has a dvc.lock, of those that a head reaches."""
         if document == UNCOMMITTED:
             return self.current
-        if self.index is None:
-            return None
-        database = self.index.database
-        row = database.execute("SELECT id FROM commits WHERE lock = ? ORDER BY number LIMIT 1", (document,)).fetchone()
-        return self.of_commit(row[0], document) if row else None
+        commits = self._with_lock.get(document, ())
+        return self.of_commit(commits[0].id, document) if commits else None
 
     def of_commit(self, commit: str, document: int | None = None) -> Revision:
         """The revision that is a commit, made once. document: its dvc.lock, whose blocks the index has."""
@@ -249,17 +259,50 @@ class Past:
     def _order(self) -> dict[str, int]:
         return {commit.id: position for position, (commit, _lock) in enumerate(self._commits)}
 
-    def held(self, blocks: Iterable[int]) -> Held:
-        """The commits whose dvc.lock has one of the blocks, and who contains them."""
-        found = {document for number in blocks for document in self.locks.get(number, ())}
-        commits = [commit for document in found for commit in self._with_lock.get(document, ())]
+    def held(self, blocks: Iterable[int], *, stale_too: bool = False) -> Held:
+        """The commits whose dvc.lock has one of the blocks (and whose dvc.yaml its stage), and who contains them."""
+        stages: dict[int, set[str]] = defaultdict(set)
+        for number in blocks:
+            for document in self.locks.get(number, ()):
+                stages[document].add(self.name(number))
+        commits, stale, unsure = [], 0, 0
+        for document, names in stages.items():
+            for commit in self._with_lock.get(document, ()):
+                said = {True} if stale_too else {self.declared(commit.id, name) for name in names}
+                if said == {False}:
+                    stale += 1
+                else:
+                    commits.append(commit)
+                    unsure += True not in said
         commits.sort(key=lambda commit: (commit.time, self._order[commit.id]))
         bits = 0
         for one in commits:
             bits |= self._containing[one.id]
         names = [name for position, name in enumerate(self.index.heads if self.index else ()) if bits >> position & 1]
         others = [name for name in names if name != "HEAD"]
-        return Held(commits, others or names, UNCOMMITTED in found)
+        current = self.current
+        fresh = current is not None and any(current.declared(one) is not False for one in stages.get(UNCOMMITTED, ()))
+        return Held(commits, others or names, fresh, stale, unsure)
+
+    def declared(self, commit: str, stage: str) -> bool | None:
+        """`Revision.declared` of a commit; a dvc.yaml that many commits share is read once."""
+        if commit not in self._pipelines:
+            found: Any = self.repo[commit]
+            files = (documents.PIPELINE, documents.PARAMS)
+            self._pipelines[commit] = tuple(str(found.tree[path].id) if path in found.tree else "" for path in files)
+        key = (*self._pipelines[commit], stage)
+        if key not in self._declared:
+            at: Any = self.repo[commit]
+            self._declared[key] = revision.of_commit(self.repo, at).declared(stage)
+        return self._declared[key]
+
+    def name(self, number: int) -> str:
+        """The stage of a block."""
+        if number < 0:
+            return self.fresh[-1 - number][0]
+        if number not in self._names and self.index is not None:
+            self._names |= dict(self.index.database.execute("SELECT id, name FROM stages"))
+        return self._names.get(number, "")
 
 
 def open_past(repo: pygit2.Repository) -> Past:

@@ -11,12 +11,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from clew.errors import HistoryError
-from clew.history import documents, lockfile, repository
+from clew.history import blocks, documents, lockfile, repository
 from clew.history.lockfile import Artifact, Stage
 from clew.history.repository import WORK_TREE, Commit, Tree
 from clew.history.store import DIR, Member
@@ -145,22 +145,54 @@ class Revision:
         ]
         return listing_md5(members) if members else None
 
-    def declared(self, stage: str) -> bool:
-        """Whether dvc.yaml still has the stage (of `predict@base`: whether params.yaml still lists the item)."""
-        text = _text(self.files, documents.PIPELINE)
-        name, _, item = stage.partition("@")
-        block = re.search(rf"^  {re.escape(name)}:\s*\n((?:    .*\n|\s*\n)*)", text + "\n", re.MULTILINE)
-        if block is None:
-            return not re.search(r"^stages:\s*$", text, re.MULTILINE)  # not in block style: take its word
-        over = re.search(r"^    foreach: *['\"]?\$\{ *([\w.]+) *\}", block[1], re.MULTILINE)
-        if over is None or not item:
-            return True
-        try:
-            values = documents.params(_text(self.files, documents.PARAMS))
-        except documents.Unreadable:
-            return True
-        items = values.get(over[1])
-        return str(item) in map(str, items) if isinstance(items, list) else True
+    def declared(self, stage: str) -> bool | None:
+        """Whether dvc.yaml still has the stage (of `predict@base`: also the item); None where it cannot tell."""
+        return is_declared(_text(self.files, documents.PIPELINE), _text(self.files, documents.PARAMS), stage)
+
+    def live(self, made: list[Made]) -> list[Made]:
+        """Of what several entries of dvc.lock made: that of stages that dvc.yaml may still have, if any are."""
+        return [one for one in made if self.declared(one.stage) is not False] or made if len(made) > 1 else made
+
+
+@lru_cache(maxsize=4096)
+def is_declared(pipeline: str, params: str, stage: str) -> bool | None:
+    """See `Revision.declared`: the same of the texts of dvc.yaml and params.yaml."""
+    name, _, item = stage.partition("@")
+    block = re.search(rf"^  {re.escape(name)}:[ \t]*(?:#.*)?\n((?:    .*\n|\s*\n)*)", pipeline + "\n", re.MULTILINE)
+    if block is not None and not item:
+        return True
+    over = re.search(r"^    foreach: *['\"]?\$\{ *([\w.]+) *\}", block[1], re.MULTILINE) if block else None
+    if over is None:
+        return _declared_in(_tree(pipeline), name, item)
+    try:
+        values = documents.params(params)
+    except documents.Unreadable:
+        return None
+    return _has_item(values.get(over[1], {key for key in values if key.startswith(f"{over[1]}.")}), over[1], item)
+
+
+def _declared_in(tree: Any, name: str, item: str) -> bool | None:
+    stages = tree.get("stages") if isinstance(tree, Mapping) else None
+    if not isinstance(stages, Mapping):
+        return None
+    block = stages.get(name)
+    if not item or not isinstance(block, Mapping):
+        return name in stages
+    return _has_item(block.get("foreach"), "", item)
+
+
+def _has_item(items: Any, name: str, item: str) -> bool | None:
+    if isinstance(items, set):
+        return any(key.removeprefix(f"{name}.").partition(".")[0] == item for key in items) if items else None
+    return item in map(str, items) if isinstance(items, (list, Mapping)) else None
+
+
+@lru_cache(maxsize=256)
+def _tree(text: str) -> Any:
+    try:
+        return blocks.load(text)
+    except Exception:  # ruamel has many
+        return None
 
 
 def of_commit(

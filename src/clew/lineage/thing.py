@@ -135,9 +135,8 @@ def at(linker: Linker, where: Revision, path: str) -> list[Root]:
 
 def _live(where: Revision, roots: list[Root]) -> list[Root]:
     """Of several entries for one path: those of stages that dvc.yaml still has, if it has any."""
-    if len({root.artifact.md5 for root in roots}) < 2:
-        return roots[:1]
-    return [root for root in roots if where.declared(root.stage)] or roots
+    live = [root for root in roots if where.declared(root.stage) is not False] or roots
+    return list({root.artifact.md5: root for root in reversed(live)}.values())[::-1]
 
 
 def _kept_by_git(where: Revision, path: str) -> list[Root]:
@@ -151,7 +150,7 @@ def _kept_by_git(where: Revision, path: str) -> list[Root]:
 
 def _stale(where: Revision, roots: Iterable[Root]) -> list[str]:
     """A word for entries of stages that dvc.yaml no longer has."""
-    names = sorted({root.stage for root in roots if root.stage and not where.declared(root.stage)})
+    names = sorted({root.stage for root in roots if root.stage and where.declared(root.stage) is False})
     return [
         f"dvc.yaml of {where.name} no longer has the stage {name}: dvc.lock keeps the entry of its last run"
         for name in names
@@ -257,7 +256,7 @@ def _nearest(name: str, names: Iterable[str]) -> str:
 
 def _unknown(linker: Linker, where: Revision, name: str) -> HistoryError:
     ever = linker.past.at(name)
-    held = linker.past.held(block.number for block in ever)
+    held = linker.past.held((block.number for block in ever), stale_too=True)
     if held.commits:
         last = held.commits[-1]
         return HistoryError(

@@ -53,7 +53,7 @@ def trace(folder: Path, asked: str, rev: str | None = None, *, down: bool = Fals
         walk = Walk(repo, linker, thorough=thorough)
         answer.upstream = walk.upstream(found)
         answer.notes += walk.notes
-    answer.notes += [f"{place} is not what its name says: it was passed over" for place in linker.wrong]
+    answer.notes += linker.wrong
     if history.problem:
         answer.notes.append(history.problem)
     if not any(folder.is_dir() for folder in kept.folders):
@@ -125,7 +125,7 @@ class Walk:
                 found += self._made(made)
                 via = dep.path if made.out.path != dep.path else ""
                 self.graph.join(artifact_id(made.out), run, link.how, via, link.note)
-            if link.how in ("assumed", "elsewhere"):
+            if link.made and link.note:
                 self._note(f"{stage} read {dep.path}: {link.note}")
         return found
 

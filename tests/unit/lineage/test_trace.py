@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trace_repository import NOTES, Repository, experiment, md5_of, run
+from trace_repository import NOTES, PIPELINE, Repository, experiment, md5_of, run
 
 from clew.lineage.graph import Graph
 from clew.lineage.trace import Trace, trace
@@ -62,6 +62,24 @@ def test_a_renamed_stage_is_not_followed(repo: Repository) -> None:
     graph = up(repo, "models/aligned")
     assert graph.roots == [f"models/aligned@{md5_of({'w.bin': 'new'})}"]
     assert "old_train" not in names(graph, "run")
+
+
+def test_a_renamed_stage_that_made_the_same_bytes_is_not_followed_either(repo: Repository) -> None:
+    rows = repo.read("data/rows.bin")
+    repo.lock = {"old_prepare": repo.lock.pop("prepare"), **repo.lock}
+    repo.run("prepare", ["src/prepare.py"], {"data/rows.bin": rows})
+    for thing in ("models/aligned", "data/rows.bin", md5_of(rows)):
+        found = trace(repo.root, thing)
+        assert "prepare" in names(found.upstream, "run")
+        assert "old_prepare" not in names(found.upstream, "run")
+        assert found.notes == []
+
+
+def test_what_only_a_stale_entry_made_is_told_as_such(repo: Repository) -> None:
+    repo.write("dvc.yaml", PIPELINE.replace("  prepare:\n    cmd: run prepare\n", ""))
+    found = trace(repo.root, "models/aligned")
+    assert "prepare" in names(found.upstream, "run")
+    assert found.notes == ["train read data/rows.bin: made by prepare, no longer declared in dvc.yaml"]
 
 
 def test_what_a_switched_off_stage_left_in_the_lock_is_not_an_input(repo: Repository) -> None:

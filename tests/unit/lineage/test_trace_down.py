@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from trace_repository import NOTES, Repository, experiment, md5_of, run
+from trace_repository import NOTES, PIPELINE, Repository, experiment, md5_of, run
 
 from clew.lineage.downstream import Down
+from clew.lineage.revision import is_declared
 from clew.lineage.trace import trace
 
 MORE = NOTES | {"notes/c.csv": "text\ngreen\n"}
@@ -112,3 +113,49 @@ def test_commits_without_a_run_of_their_own_are_counted_too(repo: Repository) ->
     repo.write("README.md", "x")
     repo.commit("Say more")
     assert "Say more" in titles(down(repo, "models/base"))
+
+
+def without(stage: str) -> str:
+    """The pipeline without a stage."""
+    return PIPELINE.replace(f"  {stage}:\n    cmd: run {stage}\n", "")
+
+
+def test_an_entry_that_dvc_yaml_no_longer_has_is_not_counted(repo: Repository) -> None:
+    """The raw file is withdrawn and the model trained anew; dvc.lock keeps the old entry of `prepare`."""
+    repo.write("dvc.yaml", without("prepare"))
+    repo.run("train", ["models/base"], {"models/aligned": {"w.bin": "without it"}})
+    repo.run("evaluate", ["models/aligned"], {"metrics/quality.json": "{}"}, cached=False)
+    repo.run("predict@aligned", ["models/aligned"], {"data/predictions/aligned.bin": "new"})
+    repo.commit("Withdraw it")
+    found = trace(repo.root, "data/raw/notes/a.csv", down=True)
+    assert "Withdraw it" not in titles(found.down)
+    assert [note for note in found.notes if note.startswith("not counted: 1 more commit whose dvc.lock keeps")]
+
+
+@pytest.mark.parametrize("text", ["stages: [\n", "vars: [a]\n"])
+def test_a_pipeline_that_does_not_tell_its_stages_is_said(repo: Repository, text: str) -> None:
+    repo.write("dvc.yaml", text)
+    repo.commit("Break it")
+    found = trace(repo.root, "data/raw/notes/a.csv", down=True)
+    assert "Break it" in titles(found.down)
+    assert [note for note in found.notes if note.startswith("1 of the commits are counted by dvc.lock alone")]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "params", "stage", "expected"),
+    [
+        (PIPELINE, "predict:\n  variants: [base]\n", "predict@base", True),
+        (PIPELINE, "predict:\n  variants: [base]\n", "predict@sft", False),
+        (PIPELINE, "predict:\n  variants:\n    sft: {a: 1}\n", "predict@sft", True),
+        (PIPELINE, "predict:\n  variants:\n    sft: {a: 1}\n", "predict@base", False),
+        (PIPELINE, "]", "predict@base", None),
+        ("stages: {train: {cmd: x}}\n", "", "train", True),
+        ("stages: {train: {cmd: x}}\n", "", "prepare", False),
+        ("stages:\n    train:\n        cmd: x\n", "", "train", True),
+        ("stages:\n  a:\n    foreach: [x, y]\n    do: {cmd: z}\n", "", "a@y", True),
+        ("stages:\n  a:\n    foreach: [x, y]\n    do: {cmd: z}\n", "", "a@z", False),
+        ("", "", "train", None),
+    ],
+)
+def test_which_stages_dvc_yaml_has(pipeline: str, params: str, stage: str, expected: bool | None) -> None:
+    assert is_declared(pipeline, params, stage) is expected
