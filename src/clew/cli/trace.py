@@ -29,6 +29,10 @@ def trace(
 
     Example: clew trace models/aligned
     """
+    if sum((as_json, mermaid, dot)) > 1:
+        raise typer.BadParameter("--json, --mermaid and --dot are three forms: name one of them")
+
+    from clew.errors import HistoryError
     from clew.lineage import drawing
     from clew.lineage import trace as lineage
 
@@ -36,7 +40,11 @@ def trace(
     if html is not None:
         from clew.lineage import drawing_page
 
-        html.write_text(drawing_page.render(found), encoding="utf-8")
+        try:
+            html.write_text(drawing_page.render(found), encoding="utf-8")
+        except OSError as error:
+            reason = error.strerror or "it cannot be written"
+            raise HistoryError(reason, where=str(html), fix="Name a file in a folder that is there.") from None
     if as_json:
         typer.echo(drawing.as_json(found))
     elif mermaid:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ def as_json(trace: Trace) -> str:
         "facts": thing.facts,
         "roots": roots,
         "notes": trace.notes,
-        "nodes": [{"id": node.id, "kind": node.kind, "name": node.name, **node.facts} for node in graph.nodes.values()],
+        "nodes": [{**node.facts, "id": node.id, "kind": node.kind, "name": node.name} for node in graph.nodes.values()],
         "edges": [
             {"from": e.start, "to": e.end, "how": e.how, "via": e.via or None, "note": e.note or None}
             for e in graph.edges
@@ -52,7 +53,20 @@ def as_json(trace: Trace) -> str:
         held = trace.down.held
         found["heads"], found["uncommitted"] = held.heads, held.uncommitted
         found["commits"] = [commit._asdict() for commit in held.commits]
-    return json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False, default=str)
+    return json.dumps(_finite(found), indent=2, sort_keys=True, ensure_ascii=False, default=str, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """A value with null for the numbers that JSON has not: NaN and Infinity.
+
+    >>> _finite({"f1": float("nan"), "n": [1, float("inf")]})
+    {'f1': None, 'n': [1, None]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def mermaid(graph: Graph) -> str:
@@ -144,7 +158,10 @@ def size(found: Mapping[str, Any]) -> str:
 
 def day(seconds: int) -> str:
     """The day (UTC) of a time in seconds since 1970."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+    except (ValueError, OverflowError, OSError):  # a commit's clock may say anything
+        return ""
 
 
 def runs(graph: Graph) -> list[Node]:

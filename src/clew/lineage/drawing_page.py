@@ -72,7 +72,7 @@ def _down(held: Any, graph: Graph) -> dict[str, Any]:
     return {
         "held": drawing.contained(held),
         "steps": [_step(graph, run) for run in drawing.runs(graph)[:MOST_COMMITS]],
-        "models": [{"name": n.name, **n.facts} for n in drawing.models(graph)],
+        "models": [{**n.facts, "name": n.name} for n in drawing.models(graph)],
         "commits": [commit._asdict() | {"day": drawing.day(commit.time)} for commit in commits[:MOST_COMMITS]],
         "more_commits": max(0, len(commits) - MOST_COMMITS),
     }

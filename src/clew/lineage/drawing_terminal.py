@@ -30,7 +30,7 @@ def show(trace: Trace, console: Console | None = None) -> None:
     parts: list[RenderableType] = [_title(trace.thing)]
     if trace.upstream is not None and trace.thing.roots:
         parts += _upstream(trace.upstream, trace.thing.roots)
-    if trace.down is not None:
+    if trace.down is not None and trace.thing.roots:
         parts += _down(trace.down)
     parts += [Text.assemble(("! ", "bold red"), (clean(note), "red")) for note in trace.notes]
     if console.is_terminal:
@@ -172,7 +172,7 @@ def _machines(runs: list[Node]) -> Group:
 
 def _down(down: Down) -> Iterator[RenderableType]:
     if not any(node.kind == "run" for node in down.graph.nodes.values()):
-        yield Text("Nothing in the history has used it.")
+        yield Text("Nothing in the history has used this version of it.")
         return
     yield Text(f"Its thread runs through {drawing.contained(down.held)}.")
     yield _stages(down.graph)

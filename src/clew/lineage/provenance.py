@@ -23,6 +23,8 @@ from clew.lineage.revision import Revision, of_commit
 if TYPE_CHECKING:
     import pygit2
 
+MOST = 1e18
+"""Above any number of seconds or bytes that a record may tell of."""
 AT_MOST = 16 << 20
 """Bytes of outs that are hashed to see whether a record speaks of them, unless it is asked for more."""
 
@@ -61,7 +63,8 @@ def origins(stage: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     for name, value in values.items():
         section, _, last = name.rpartition(".")
         if last == "uri" and isinstance(value, str):
-            own = {key: values.get(f"{section}.{key}") for key in ("sha256", "license")}
+            given = {key: values.get(f"{section}.{key}") for key in ("sha256", "license")}
+            own = {key: None if value is None else str(value) for key, value in given.items()}
             found.append({"name": section.rpartition(".")[2], "uri": value, **own})
     return found
 
@@ -142,9 +145,9 @@ class Records:
         if content is None:
             return {"missing": f"there is no {path} in {revision.name}"}
         try:
-            record: dict[str, Any] = json.loads(content)
+            record = _sound(json.loads(content))
             outs = dict(record.get("outs") or {})
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             return {"missing": f"{path} cannot be read"}
         checked, wrong = 0, []
         for out in block.outs:
@@ -208,6 +211,25 @@ class Records:
                 return None
             lines.append(f"{found}  {path}\n")
         return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else None
+
+
+def _sound(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without the facts that are of another kind than clew writes: anybody may have edited it.
+
+    >>> _sound({"seconds": "abc", "who": "Ada", "versions": ["a"], "hardware": {"cpu": "x", "memory_bytes": "big"}})
+    {'who': 'Ada', 'hardware': {'cpu': 'x'}}
+    """
+    kinds = {"hardware": dict, "versions": dict, "started": str, "who": str, "commit": str}
+    found = {
+        name: value for name, value in record.items() if value is None or isinstance(value, kinds.get(name, object))
+    }
+    for facts, name in ((found, "seconds"), (found.get("hardware") or {}, "memory_bytes")):
+        value = facts.get(name)
+        if value is not None and not (isinstance(value, (int, float)) and 0 <= value < MOST):
+            del facts[name]
+    if found.get("seconds", 0) is None:
+        del found["seconds"]
+    return found
 
 
 def both_digests(path: Path) -> tuple[str, str]:

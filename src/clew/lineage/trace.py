@@ -158,9 +158,14 @@ class Walk:
         inner = {root.member.partition("/")[0] for root in roots if root.member and root.run_of(self.runs[run][1])}
         named = [origin for origin in found if origin["name"] in inner]
         for origin in named or found:
-            node = Node(f"origin:{origin['uri']}@{origin['sha256']}", "origin", origin["uri"], origin)
+            node = Node(f"origin:{origin['uri']}@{origin['sha256']}", "origin", origin["uri"], _origin(origin))
             self.graph.add(node)
             self.graph.join(node.id, run)
+
+
+def _origin(found: dict[str, Any]) -> dict[str, Any]:
+    """The facts of an origin's node, whose own name is its address. source: as params call it."""
+    return {"source" if key == "name" else key: value for key, value in found.items()}
 
 
 def _head(repo: pygit2.Repository) -> str | None:

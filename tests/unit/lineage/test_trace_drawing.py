@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from trace_repository import Repository, experiment
+from trace_repository import NOTES, Repository, experiment, sha256_of
 
 from clew.lineage import drawing, drawing_page, drawing_terminal
 from clew.lineage.graph import Graph, Node
@@ -102,7 +102,54 @@ def test_the_terminal_shows_where_it_went(repo: Repository) -> None:
     assert re.search(r"Models that it is in \(1\)\nmodels/aligned +\w{8} +1 commit +main\n", text)
     assert "predict@base" not in text
     nothing = printed(trace(repo.root, "metrics/quality.json", down=True))
-    assert "Nothing in the history has used it." in nothing
+    assert "Nothing in the history has used this version of it." in nothing
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"hardware": "x", "versions": ["a"], "seconds": "abc", "who": [1], "started": 3, "commit": {}},
+        {"hardware": {"memory_bytes": "big", "cores": [1], "cpu": {}}, "seconds": 1e999, "versions": {"a": [None]}},
+        {"hardware": [], "versions": 1, "seconds": -1, "extra": float("nan")},
+        {"hardware": {"memory_bytes": 10**400}, "seconds": None, "versions": None},
+    ],
+)
+def test_a_hostile_record_is_no_traceback(repo: Repository, facts: dict) -> None:
+    repo.record("train", {"models/aligned": sha256_of(repo.read("models/aligned"))}, **facts)
+    found = trace(repo.root, "models/aligned")
+    assert "it names the SHA-256" in drawing.as_json(found)
+    assert "← train" in printed(found)
+    assert "train" in drawing_page.render(found)
+
+
+def test_a_number_that_json_has_not_is_null(repo: Repository) -> None:
+    text = '{"base": {"stress": {"f1": {"value": NaN, "low": -Infinity, "n": 3}}}}'
+    repo.run("evaluate", ["data/predictions"], {"metrics/quality.json": text}, {"a": float("nan")}, cached=False)
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    told = drawing.as_json(trace(repo.root, "metrics/quality.json:stress.f1@base"))
+    assert json.loads(told, parse_constant=refuse)["facts"]["value"] is None
+
+
+def test_an_origin_has_its_address_as_its_name_and_its_source_beside(repo: Repository) -> None:
+    nodes = json.loads(drawing.as_json(trace(repo.root, "data/raw/notes/a.csv")))["nodes"]
+    [origin] = [node for node in nodes if node["kind"] == "origin"]
+    assert (origin["name"], origin["source"]) == ("file://notes/*.csv", "notes")
+
+
+def test_a_digest_in_params_that_is_a_number_is_drawn(repo: Repository) -> None:
+    params = {"fetch": {"sources": {"notes": {"uri": "file://n", "sha256": 12, "license": 3}}}}
+    repo.run("fetch", [], {"data/raw": NOTES}, params)
+    found = trace(repo.root, "data/raw")
+    assert "sha256 12" in printed(found) + drawing_page.render(found)
+    assert drawing.mermaid(found.upstream)
+
+
+def test_a_clock_may_say_anything() -> None:
+    assert drawing.day(0) == "1970-01-01"
+    assert drawing.day(1 << 62) == ""
 
 
 class Page(HTMLParser):
@@ -176,6 +223,19 @@ def test_the_command_prints_writes_and_refuses(repo: Repository, tmp_path: Path)
     done = clew(repo, "models/alined")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("clew: error: work tree: there is no models/alined. Did you mean `models/aligned`")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("forms", [("--json", "--dot"), ("--json", "--mermaid"), ("--json", "--mermaid", "--dot")])
+def test_two_forms_at_once_are_bad_usage(repo: Repository, forms: tuple[str, ...]) -> None:
+    done = clew(repo, "models/aligned", *forms)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_page_that_cannot_be_written_is_one_line(repo: Repository) -> None:
+    done = clew(repo, "models/aligned", "--html", "nowhere/x.html")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("clew: error: nowhere/x.html: No such file or directory.")
     assert len(done.stderr.splitlines()) == 1
 
 
