@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -61,13 +60,18 @@ def trace(
             "name rows in one way", where="clew rows trace", fix="Give a row id, or --text, or --file rows.jsonl."
         )
 
-    def question(rows: Archive) -> tuple[list[Named], list[Biography], list[str]]:
+    def question(rows: Archive) -> tuple[list[Named], list[Biography], list[str], list[str]]:
         if file is not None:
             named = row_names.by_file(rows, file)
         else:
             named = [row_names.by_text(rows, text) if text is not None else row_names.by_id(rows, row_id or "")]
         wanted = list(dict.fromkeys(one for name in named for one in name.row_ids))
-        return named, biography.trace(rows, wanted, None if every else SHOWN), list(dict.fromkeys(rows.missing))
+        return (
+            named,
+            biography.trace(rows, wanted, None if every else SHOWN),
+            list(dict.fromkeys(rows.missing)),
+            rows.problems,
+        )
 
     repo = repository.open_repository(Path())
     told = archive.ask(repo, rev or [], question, scores=scores, tell=lambda line: typer.echo(line, err=True))
@@ -78,6 +82,7 @@ def _print_biographies(
     named: list[Named],
     found: list[Biography],
     missing: list[str],
+    problems: list[str],
     *,
     shallow: bool,
     as_json: bool,
@@ -86,38 +91,33 @@ def _print_biographies(
     from dataclasses import asdict
 
     from clew.cli import row_lines
+    from clew.lineage.drawing import clean
 
     unknown = [name.name for name in named if not name.row_ids]
     if as_json:
         tree = {
-            "rows": [_plain(asdict(row)) for row in found],
+            "rows": [asdict(row) for row in found],
             "unknown": unknown,
             "missing": missing,
+            "problems": problems,
             "shallow": shallow,
             "note": row_lines.NOTE,
         }
-        typer.echo(json.dumps(tree, indent=2, ensure_ascii=False))
+        typer.echo(row_lines.as_json(tree, indent=2))
         return
     for row in found:
         typer.echo("\n".join(row_lines.biography(row, shown)) + "\n")
     if len(named) > 1 or unknown:
         typer.echo(f"{len(named) - len(unknown):,} of {len(named):,} were found, as {len(found):,} rows")
     for name in unknown:
-        typer.echo(f"! not found: {name}")
+        typer.echo(f"! not found: {clean(name)}")
     if missing:
-        typer.echo(f"! not in the cache, so nothing is said of it (`dvc fetch --all-commits`): {_few(missing)}")
+        typer.echo(f"! not in the cache, so nothing is said of it (`dvc fetch --all-commits`): {clean(_few(missing))}")
+    if problems:
+        typer.echo(f"! cannot be read, so nothing is said of it: {clean(_few(problems))}")
     if shallow:
-        typer.echo("! this clone is shallow: older commits were not searched (`git fetch --unshallow`)")
+        typer.echo(f"! {row_lines.SHALLOW}")
     typer.echo(row_lines.NOTE)
-
-
-def _plain(value: Any) -> Any:
-    """Named tuples as objects."""
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _few(names: list[str]) -> str:
@@ -143,16 +143,19 @@ def of(
 
     if side not in ("train", "valid", "test"):
         raise HistoryError("no such side", where=f"--side {side}", fix="The sides are train, valid and test.")
-    found = model_rows.located(repository.open_repository(Path()), model, rev, side)
+    repo = repository.open_repository(Path())
+    found = model_rows.located(repo, model, rev, side)
     for path in found:
         if count:
             for source, task, n in model_rows.counts(path):
                 line = {"source": source, "task": task, "rows": n}
-                typer.echo(json.dumps(line, ensure_ascii=False) if as_json else f"{n:>9,}  {source}/{task}")
+                typer.echo(row_lines.as_json(line) if as_json else f"{n:>9,}  {row_lines.cell(f'{source}/{task}')}")
             continue
         for batch in model_rows.batches(path):
             told = [
-                json.dumps(row, ensure_ascii=False) if as_json else "\t".join(map(str, row.values())) for row in batch
+                row_lines.as_json(row) if as_json else "\t".join(map(row_lines.cell, row.values())) for row in batch
             ]
             typer.echo("\n".join(told))
+    if repo.is_shallow:
+        typer.echo(f"! {row_lines.SHALLOW}", err=True)
     typer.echo(row_lines.NOTE, err=True)

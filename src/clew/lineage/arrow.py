@@ -7,14 +7,69 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from clew.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+TYPES = {
+    "record": pa.int64(),
+    "weight": pa.float64(),
+    "score": pa.float64(),
+    "threshold": pa.float64(),
+    "parent_ids": pa.list_(pa.string()),
+    "times": pa.int64(),
+    "times_fed": pa.int64(),
+    "tokens": pa.int64(),
+    "tokens_fed": pa.int64(),
+    "tokens_masked": pa.int64(),
+    "truncated": None,
+}
+"""Of the columns that are no texts; None: whatever it is."""
+
+
+def read(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Those of the named columns that a parquet file has, each of the type that clew writes; raises DataError.
+
+    A file of rows keeps `file` and `record` in `origin`: they come as columns of their own. Texts are valid UTF-8.
+    """
+    try:
+        file = pq.ParquetFile(path)
+        there = set(file.schema_arrow.names)
+        if "row_id" not in there:
+            raise pa.ArrowInvalid("it has no column row_id")
+        table = file.read(columns=[name for name in columns if name in there])
+        found = {name: table[name] for name in table.column_names if name != "origin"}
+        if "origin" in table.column_names:
+            origin = table["origin"].combine_chunks()
+            found |= {name: pa.chunked_array([pc.struct_field(origin, name)]) for name in ("file", "record")}
+        made = pa.table({name: _typed(column, name) for name, column in found.items()})
+        made.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(path, str(error)) from None
+    return made
+
+
+def _typed(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    wanted = TYPES.get(name, pa.string())
+    return column if wanted is None or column.type == wanted else pc.cast(column, wanted)
+
+
+def unreadable(path: Path, why: str) -> DataError:
+    """What to raise for a file that is no file of rows."""
+    return DataError(
+        f"the file cannot be read as rows: {(why.splitlines() or ['no reason given'])[0][:120]}",
+        where=str(path),
+        fix="Delete it from the cache, then `dvc pull` or `dvc repro` brings the right one.",
+    )
 
 
 def texts(values: Sequence[str]) -> pa.Array:

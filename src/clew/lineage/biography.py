@@ -9,28 +9,32 @@ Membership is asked of the row sets. Scores, weights and texts are read from the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from clew.errors import DataError
+from clew.errors import DataError, HistoryError
 from clew.history.repository import Commit
 from clew.lineage import row_files, row_history
 from clew.lineage.archive import Archive, files
-from clew.lineage.data_chain import SIDES, SPLITS, Chain
-from clew.lineage.row_history import Run
+from clew.lineage.data_chain import LEDGER, SIDES, SPLITS, TRAIN, Chain
+from clew.lineage.row_history import At, Run
 from clew.lineage.rowsets import Held
 
 Facts = dict[str, Any]
 SHOWN = 20
-"""Chapters whose scores are read, the newest first."""
+"""Distinct data of a row whose scores are read, the newest first."""
 DECIDED = ("source", "file", "record", "decision", "rule", "score", "threshold", "detail", "parent_ids")
+FOUND = ("decision", "rule", "score", "threshold", "detail", "file", "record")
 ROW = ("source", "task", "label", "text", "weight", "parent_ids")
 FED = ("times", "times_fed", "tokens", "tokens_fed", "tokens_masked", "truncated")
 
 
 class Decision(NamedTuple):
-    """What a stage decided; score, threshold and detail as its ledger has them, null where it has none."""
+    """What a stage decided; the rest as its ledger has it, null where it has none or was not read.
+
+    file, record: of the occurrence that it decided about; a row may stand in the sources twice.
+    """
 
     stage: str
     decision: str
@@ -38,13 +42,16 @@ class Decision(NamedTuple):
     score: float | None = None
     threshold: float | None = None
     detail: str | None = None
+    file: str | None = None
+    record: int | None = None
 
 
 class Story(NamedTuple):
     """What can be said of a row in one commit without reading a parquet file.
 
     decisions: (stage, decision, rule). side: where data/splits has it. trained: whether data/train.parquet has it.
-    models: paths of those made from that. fed: (stage, whether the row was fed). unknown: files the cache lacks.
+    models: paths of those made from that. fed: (stage, whether the row was fed). elsewhere: paths of models whose own
+    training set, of another run of the data stages, has it. unknown: files the cache lacks, and deps that lead nowhere.
     """
 
     decisions: tuple[tuple[str, str, str | None], ...]
@@ -52,36 +59,50 @@ class Story(NamedTuple):
     trained: bool
     models: tuple[str, ...]
     fed: tuple[tuple[str, bool], ...]
+    elsewhere: tuple[str, ...]
     unknown: tuple[str, ...]
+
+
+class Values(NamedTuple):
+    """What the parquet files of one commit say of a row; None for what was not read. lost: files that cannot be."""
+
+    decisions: tuple[Decision, ...] | None = None
+    weight: float | None = None
+    fed: tuple[tuple[str, Facts | None], ...] = ()
+    lost: tuple[str, ...] = ()
+    read: bool = False
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """Commits that hang together and tell the same of a row. first, last: None for the work tree.
+    """Commits that hang together and of which all that is told here is true, values included.
 
-    decisions: as the last of the commits has them; `before`: as the first has them, where scores differ.
-    read: whether scores and weights were looked up. weight: of the row in training. fed: stage → what was recorded.
+    first, last: None for the work tree. ids: of the commits. decisions: with scores where `read`, which tells whether
+    scores and weights were looked up. lost: files that they stand in and that cannot be read. weight: of the row in
+    training. fed: stage → what was recorded. elsewhere, unknown: see `Story`.
     """
 
     first: Commit | None
     last: Commit | None
     commits: int
+    ids: tuple[str, ...]
     heads: tuple[str, ...]
     within: tuple[str, ...]
     decisions: tuple[Decision, ...]
-    before: tuple[Decision, ...]
     side: str | None
     trained: bool
     models: tuple[str, ...]
     weight: float | None
     fed: Mapping[str, Facts | None]
+    elsewhere: tuple[str, ...]
     unknown: tuple[str, ...]
+    lost: tuple[str, ...]
     read: bool
 
 
 @dataclass(frozen=True)
 class Biography:
-    """One row. file, record: of its first occurrence. chapters: newest last. `absent`: commits that do not have it."""
+    """One row. file, record: of its first occurrence. chapters: newest last. absent: commits whose rows lack it."""
 
     row_id: str
     source: str | None
@@ -99,7 +120,7 @@ class Biography:
 def trace(archive: Archive, row_ids: Sequence[str], scored: int | None = SHOWN) -> list[Biography]:
     """The biographies of rows (64 hex digits each); a row that no file has has no chapters.
 
-    scored: the newest chapters whose scores are read; None for all.
+    scored: of how many distinct sets of files the scores are read, the newest first; None for all.
     """
     known = {row_id: archive.sets.ordinal(row_id) for row_id in dict.fromkeys(row_ids)}
     there = {row_id: ordinal for row_id, ordinal in known.items() if ordinal is not None}
@@ -112,16 +133,16 @@ def trace(archive: Archive, row_ids: Sequence[str], scored: int | None = SHOWN) 
 def _biography(
     archive: Archive, row_id: str, held: Held, reader: _Reader, heads: Mapping[str, str], scored: int | None
 ) -> Biography:
-    told: dict[Chain, Story] = {}
+    told: dict[tuple[Chain, str | None], Story] = {}
     for at in archive.history:
-        if at.chain not in told:
-            told[at.chain] = _story(archive, at.chain, held)
-    runs = row_history.runs(archive.history, [told[at.chain] for at in archive.history], heads)
-    ours = [run for run in runs if _has_row(run.story)]
-    chapters = [
-        _chapter(row_id, run, reader, read=scored is None or n >= len(ours) - scored) for n, run in enumerate(ours)
-    ]
-    face = _face(row_id, reader, ours)
+        if (at.chain, at.problem) not in told:
+            told[at.chain, at.problem] = _story(archive, at, held)
+    stories = [told[at.chain, at.problem] for at in archive.history]
+    values = _values(row_id, archive.history, stories, reader, scored)
+    runs = row_history.runs(archive.history, list(zip(stories, values, strict=True)), heads)
+    ours = [run for run in runs if _has_row(run.story[0])]
+    chapters = [_chapter(run) for run in ours]
+    face = _face(row_id, reader, (at.chain for run in reversed(ours) for at in reversed(run.commits)))
     ordinal = archive.sets.ordinal(row_id)
     origin = archive.sets.origin(ordinal) if ordinal is not None else None
     return Biography(
@@ -135,12 +156,17 @@ def _biography(
         parents=tuple(face.get("parent_ids") or ()),
         children=() if ordinal is None else tuple(archive.sets.children(ordinal)),
         chapters=tuple(chapters),
-        absent=sum(len(run.commits) for run in runs if not _has_row(run.story) and not run.story.unknown),
+        absent=sum(_lacks_row(at, story) for at, story in zip(archive.history, stories, strict=True)),
     )
 
 
 def _has_row(story: Story) -> bool:
-    return bool(story.decisions) or story.trained or story.side is not None
+    return bool(story.decisions or story.elsewhere) or story.trained or story.side is not None
+
+
+def _lacks_row(at: At, story: Story) -> bool:
+    """Whether a commit has rows, and all that it has can be asked, and this row is not among them."""
+    return at.commit is not None and at.chain != Chain() and not _has_row(story) and not story.unknown
 
 
 def _names(heads: Mapping[str, str]) -> dict[str, str]:
@@ -150,17 +176,20 @@ def _names(heads: Mapping[str, str]) -> dict[str, str]:
     return others if heads.get("HEAD") in others.values() else found
 
 
-def _story(archive: Archive, chain: Chain, held: Held) -> Story:
+def _story(archive: Archive, at: At, held: Held) -> Story:
+    chain = at.chain
     sides = archive.sides.get(chain.splits or "", {})
     gone = [path for path, md5 in files(chain, archive.sides) if md5 in archive.absent]
     gone += [f"{SPLITS}/"] if chain.splits in archive.absent else []
+    gone += [at.problem] if at.problem else []
     return Story(
         decisions=tuple((stage, *one) for stage, md5 in chain.ledgers for one in held.get(md5, ())),
         side=next((side for side in SIDES if sides.get(side) in held), None),
         trained=chain.train in held,
         models=tuple(path for path, _ in chain.models) if chain.train in held else (),
         fed=tuple((stage, md5 in held) for stage, md5 in chain.fed),
-        unknown=tuple(gone),
+        elsewhere=tuple(model for model, md5 in chain.elsewhere if md5 in held),
+        unknown=tuple(gone) + chain.broken,
     )
 
 
@@ -170,9 +199,10 @@ class _Reader:
     def __init__(self, archive: Archive, row_ids: Sequence[str]) -> None:
         self.archive, self.row_ids = archive, set(row_ids)
         self.found: dict[str, dict[str, list[Facts]] | None] = {}
+        self.lost: dict[str, str] = {}
 
     def of(self, row_id: str, md5: str | None, columns: Sequence[str]) -> list[Facts] | None:
-        """A row's occurrences in a file; None where it is not read (not in the cache, or large)."""
+        """A row's occurrences in a file; None where it is not read (large, or `lost`: md5 → why)."""
         if md5 is None:
             return []
         if md5 not in self.found:
@@ -181,67 +211,102 @@ class _Reader:
         return None if rows is None else rows.get(row_id, [])
 
     def _read(self, md5: str, columns: Sequence[str]) -> dict[str, list[Facts]] | None:
-        path = self.archive.store.find(md5)
         try:
-            if path is None or (row_files.is_large(path) and not self.archive.scores):
+            path = self.archive.file(md5)
+            if path is None:
+                self.lost[md5] = "not in the cache"
+                return None
+            if row_files.is_large(path) and not self.archive.scores:
                 return None
             return row_files.details(path, self.row_ids, columns)
-        except (DataError, OSError):
-            return None
+        except (DataError, HistoryError) as error:
+            self.lost[md5] = error.what
+        except OSError as error:
+            self.lost[md5] = error.strerror or "it cannot be read"
+        return None
 
 
-def _chapter(row_id: str, run: Run[Story], reader: _Reader, *, read: bool) -> Chapter:
-    story, first, last = run.story, run.commits[0], run.commits[-1]
-    now = _decisions(row_id, story, last.chain, reader) if read else None
-    scored_again = read and first.chain.ledgers != last.chain.ledgers
-    before = _decisions(row_id, story, first.chain, reader) if scored_again else now
-    row = reader.of(row_id, last.chain.train, ROW) if read and story.trained else None
+def _values(
+    row_id: str, history: Sequence[At], stories: Sequence[Story], reader: _Reader, limit: int | None
+) -> list[Values]:
+    """What is read for each commit, the newest `limit` distinct ones (None: all)."""
+    found: dict[tuple[object, ...], Values] = {}
+    values = []
+    for at, story in zip(reversed(history), reversed(stories), strict=True):
+        wanted = _wanted(at.chain, story)
+        key = tuple(wanted)
+        if key not in found:
+            unread = limit is not None and len(found) >= limit
+            found[key] = Values() if unread and wanted else _value(row_id, wanted, reader)
+        values.append(found[key])
+    return values[::-1]
+
+
+def _wanted(chain: Chain, story: Story) -> list[tuple[str, str, str]]:
+    """(what, stage, md5) of the files that say more of a row than the sets do."""
+    decided = {stage for stage, *_ in story.decisions}
+    found = [("ledger", stage, md5) for stage, md5 in chain.ledgers if stage in decided]
+    if chain.train is not None and story.trained:
+        found.append(("train", "", chain.train))
+        found += [("fed", stage, md5) for stage, md5 in chain.fed]
+    return found
+
+
+def _value(row_id: str, wanted: Sequence[tuple[str, str, str]], reader: _Reader) -> Values:
+    columns = {"ledger": DECIDED, "train": ROW, "fed": FED}
+    rows = {one: reader.of(row_id, one[2], columns[one[0]]) for one in wanted}
+    paths = {"ledger": f"{LEDGER}{{}}.parquet", "train": TRAIN, "fed": "data/fed/{}.parquet"}
+    ledgers = [(stage, some) for (what, stage, _), some in rows.items() if what == "ledger"]
+    decided = [
+        Decision(stage=stage, **{name: row.get(name) for name in FOUND})
+        for stage, some in ledgers
+        for row in some or ()
+    ]
+    trained = next((some for (what, *_), some in rows.items() if what == "train"), None)
+    return Values(
+        decisions=None if any(some is None for _, some in ledgers) else tuple(decided),
+        weight=trained[0].get("weight") if trained else None,
+        fed=tuple((one[1], _first(some)) for one, some in rows.items() if one[0] == "fed"),
+        lost=tuple(
+            f"{paths[what].format(stage)}: {reader.lost[md5]}" for what, stage, md5 in wanted if md5 in reader.lost
+        ),
+        read=all(some is not None for some in rows.values()),
+    )
+
+
+def _first(rows: list[Facts] | None) -> Facts | None:
+    """What a file says of a row; empty where it says nothing, None where it is not read."""
+    return rows if rows is None else (rows[0] if rows else {})
+
+
+def _chapter(run: Run[tuple[Story, Values]]) -> Chapter:
+    (story, values), first, last = run.story, run.commits[0], run.commits[-1]
     plain = tuple(Decision(*one) for one in story.decisions)
     return Chapter(
         first=first.commit,
         last=last.commit,
         commits=len(run.commits),
+        ids=tuple(at.commit.id for at in run.commits if at.commit is not None),
         heads=run.heads,
         within=run.within,
-        decisions=now or plain,
-        before=() if before == now else before or (),
+        decisions=plain if values.decisions is None else values.decisions,
         side=story.side,
         trained=story.trained,
         models=story.models,
-        weight=row[0].get("weight") if row else None,
-        fed={stage: _fed(row_id, md5, reader) if read else None for stage, md5 in last.chain.fed},
+        weight=values.weight,
+        fed={stage: None for stage, _ in story.fed if story.trained} | dict(values.fed),
+        elsewhere=story.elsewhere,
         unknown=story.unknown,
-        read=now is not None,
+        lost=values.lost,
+        read=values.read,
     )
 
 
-def _fed(row_id: str, md5: str, reader: _Reader) -> Facts | None:
-    """What training recorded of the row; empty where it was not fed, None where that cannot be read."""
-    rows = reader.of(row_id, md5, FED)
-    return rows if rows is None else (rows[0] if rows else {})
-
-
-def _decisions(row_id: str, story: Story, chain: Chain, reader: _Reader) -> tuple[Decision, ...] | None:
-    """The decisions with their scores; None where a ledger is not read."""
-    found: list[Decision] = []
-    for stage, md5 in chain.ledgers:
-        if not any(one[0] == stage for one in story.decisions):
-            continue
-        rows = reader.of(row_id, md5, DECIDED)
-        if rows is None:
-            return None
-        for row in rows:
-            score, threshold, detail = (row.get(name) for name in ("score", "threshold", "detail"))
-            found.append(Decision(stage, row["decision"], row.get("rule"), score, threshold, detail))
-    return tuple(found)
-
-
-def _face(row_id: str, reader: _Reader, runs: Sequence[Run[Story]]) -> Facts:
-    """What the row says, from the newest commit whose data/rows.parquet can tell."""
-    chains = dict.fromkeys(at.chain.rows for run in reversed(runs) for at in reversed(run.commits))
-    for md5 in chains:
-        if md5 and reader.archive.store.find(md5):
+def _face(row_id: str, reader: _Reader, chains: Iterable[Chain]) -> Facts:
+    """What the row says, from the newest commit whose data/rows.parquet can tell, or for a child data/train.parquet."""
+    for chain in list(dict.fromkeys(chains))[:SHOWN]:
+        for md5 in (chain.rows, chain.train, *(md5 for _, md5 in chain.elsewhere)):
             rows = reader.of(row_id, md5, ROW)
-            if rows or rows is None:
-                return rows[0] if rows else {}
+            if rows:
+                return rows[0]
     return {}

@@ -9,14 +9,16 @@ behind leads to the rows that were used, not to those that lie there now.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+import sqlite3
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from clew.errors import HistoryError
 from clew.history import snapshot
 from clew.history.index import Index, open_index
-from clew.history.lockfile import Artifact, Stage
+from clew.history.lockfile import Artifact
 from clew.history.repository import WORK_TREE
 from clew.history.snapshot import Snapshot
 from clew.history.store import open_store
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     import pygit2
 
 BASE = "models/base"
+SHALLOW = "This clone is shallow: older commits were not searched (`git fetch --unshallow`)."
 COLUMNS = ("row_id", "source", "origin", "task")
 
 
@@ -45,7 +48,7 @@ def used(index: Index | None, revision: Snapshot, name: str, side: str) -> Used:
     """
     model = _model(revision, name)
     path = TRAIN if side == "train" else SPLITS
-    found = [(dep.path, dep.md5) for dep in _deps(index, revision.stages, model) if dep.path == path]
+    found = [(dep.path, dep.md5) for dep in _deps(index, revision, model) if dep.path == path]
     if not found:
         base = " It is the base model: what it was trained on is unknown." if model.path == BASE else ""
         raise HistoryError(
@@ -72,42 +75,18 @@ def _model(revision: Snapshot, name: str) -> Artifact:
     raise HistoryError("no such model", where=f"{name} ({revision.name})", fix=f"{hint}There are: {there}.")
 
 
-def _deps(index: Index | None, stages: Mapping[str, Stage], model: Artifact) -> Iterator[Artifact]:
-    """Every dep of the stages that the model came through, nearest first; training sets end a branch of the walk."""
-    here = {(out.path, out.md5): stage for stage in stages.values() for out in stage.outs}
-    waiting, seen = [(model.path, model.md5)], set()
-    while waiting:
-        key = waiting.pop(0)
-        if key in seen:
-            continue
-        seen.add(key)
-        stage = here.get(key) or _made_once(index, *key)
-        for dep in stage.deps if stage else ():
-            yield dep
-            if dep.path.startswith(MODELS):
-                waiting.append((dep.path, dep.md5))
-
-
-def _made_once(index: Index | None, path: str, md5: str) -> Stage | None:
-    """The stage that made (path, md5) in some commit."""
-    return index.maker(path, md5) if index is not None and md5 else None
+def _deps(index: Index | None, revision: Snapshot, model: Artifact) -> Iterator[Artifact]:
+    maker = index.maker if index is not None else data_chain.nobody
+    return data_chain.deps(revision.stages, maker, model.path, model.md5)
 
 
 def batches(path: Path, size: int = 1 << 14) -> Iterator[list[dict[str, object]]]:
     """The rows of a file in its order, some at a time: row_id, source, file, record, task."""
-    import pyarrow.parquet as pq
+    from clew.lineage import row_tables
 
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=size, columns=list(COLUMNS)):
-        yield [
-            {
-                "row_id": row["row_id"],
-                "source": row["source"],
-                "file": row["origin"]["file"],
-                "record": row["origin"]["record"],
-                "task": row["task"],
-            }
-            for row in batch.to_pylist()
-        ]
+    table = row_tables.read(path, COLUMNS).select(["row_id", "source", "file", "record", "task"])
+    for batch in table.to_batches(max_chunksize=size):
+        yield batch.to_pylist()
 
 
 def counts(path: Path) -> list[tuple[str, str, int]]:
@@ -128,11 +107,18 @@ def located(repo: pygit2.Repository, name: str, rev: str | None, side: str) -> l
     rev: None for the work tree, of a bare repository HEAD.
     """
     revision = snapshot.take(repo, rev or (WORK_TREE if repo.workdir else "HEAD"))
-    index = open_index(repo)
+    index = None
     try:
+        with suppress(OSError, sqlite3.Error):  # where the index cannot be kept, this dvc.lock is all that is asked
+            index = open_index(repo)
         found = used(index, revision, name, side)
+    except HistoryError as error:
+        if not repo.is_shallow:
+            raise
+        raise HistoryError(error.what, where=error.where, fix=f"{error.fix} {SHALLOW}") from None
     finally:
-        index.close()
+        if index is not None:
+            index.close()
     store = open_store(Path(repo.workdir) if repo.workdir else None)
     paths = []
     for made, md5 in found.files:

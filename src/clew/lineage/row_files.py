@@ -25,27 +25,11 @@ LARGE = 250_000
 
 def add(sets: RowSets, md5: str, path: Path) -> None:
     """Add a file's rows to the sets; raises DataError where it is no file of rows."""
-    table = _read(path, ("row_id", "decision", "rule", "parent_ids"))
-    ids, groups, children = _ids(table, path), list(_groups(table)), list(_children(table))
+    from clew.lineage import arrow
+
+    table = arrow.read(path, ("row_id", "decision", "rule", "parent_ids"))
+    ids, groups, children = _ids(table, path), list(_groups(table, path)), list(_children(table, path))
     sets.add(md5, ids, groups, children, lambda: _origins(path))
-
-
-def _read(path: Path, columns: Sequence[str]) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-        there = file.schema_arrow.names
-        if "row_id" not in there:
-            raise pa.ArrowInvalid("it has no column row_id")
-        return file.read(columns=[name for name in columns if name in there])
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            f"the file cannot be read as rows: {str(error).splitlines()[0][:120]}",
-            where=str(path),
-            fix="Delete it from the cache, then `dvc pull` or `dvc repro` brings the right one.",
-        ) from None
 
 
 def _ids(table: pa.Table, path: Path) -> bytes:
@@ -53,12 +37,15 @@ def _ids(table: pa.Table, path: Path) -> bytes:
 
     from clew.lineage import arrow
 
-    column = table["row_id"].cast("string")
+    column = table["row_id"]
     try:
         fits = pc.all(pc.equal(pc.binary_length(column), arrow.whole(HEX))).as_py()
         if column.null_count or fits is False:  # None: no rows
             raise ValueError
-        return b"".join(bytes.fromhex(str(arrow.characters(chunk), "ascii")) for chunk in column.chunks)
+        found = b"".join(bytes.fromhex(str(arrow.characters(chunk), "ascii")) for chunk in column.chunks)
+        if 2 * len(found) != HEX * len(column):  # bytes.fromhex skips white space
+            raise ValueError
+        return found
     except ValueError:
         raise DataError(
             f"a row id that is not {HEX} hex digits",
@@ -67,8 +54,9 @@ def _ids(table: pa.Table, path: Path) -> bytes:
         ) from None
 
 
-def _groups(table: pa.Table) -> Iterator[Group]:
+def _groups(table: pa.Table, path: Path) -> Iterator[Group]:
     import numpy as np
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     from clew.lineage import arrow
@@ -76,14 +64,18 @@ def _groups(table: pa.Table) -> Iterator[Group]:
     if "decision" not in table.column_names:
         yield Group(IN, None, np.arange(table.num_rows, dtype=np.int64))
         return
-    for decision, rule in product(table["decision"].unique().to_pylist(), table["rule"].unique().to_pylist()):
-        of_rule = pc.is_null(table["rule"]) if rule is None else arrow.equal(table["rule"], rule)
+    if table["decision"].null_count:
+        raise arrow.unreadable(path, "a row without a decision")
+    nothing = pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
+    rules = table["rule"] if "rule" in table.column_names else nothing
+    for decision, rule in product(table["decision"].unique().to_pylist(), rules.unique().to_pylist()):
+        of_rule = pc.is_null(rules) if rule is None else arrow.equal(rules, rule)
         here = np.flatnonzero(arrow.numbers(pc.and_(arrow.equal(table["decision"], decision), of_rule)))
         if len(here):
             yield Group(decision, rule, here)
 
 
-def _children(table: pa.Table) -> Iterator[tuple[int, list[str]]]:
+def _children(table: pa.Table, path: Path) -> Iterator[tuple[int, list[str]]]:
     """(position, parent ids) of the rows that have parents."""
     import numpy as np
     import pyarrow.compute as pc
@@ -94,7 +86,10 @@ def _children(table: pa.Table) -> Iterator[tuple[int, list[str]]]:
         made = arrow.true(pc.greater(pc.list_value_length(table["parent_ids"]), arrow.whole(0)))
         positions = np.flatnonzero(arrow.numbers(made))
         parents = arrow.taken(table["parent_ids"], positions)
-        yield from zip(positions.tolist(), parents.to_pylist(), strict=True)
+        for position, some in zip(positions.tolist(), parents.to_pylist(), strict=True):
+            if not all(re.fullmatch(rf"[0-9a-f]{{{HEX}}}", one or "") for one in some):
+                raise arrow.unreadable(path, f"a parent that is not {HEX} hex digits")
+            yield position, some
 
 
 def _origins(path: Path) -> Origins | None:
@@ -122,7 +117,7 @@ def details(path: Path, row_ids: Collection[str], columns: Sequence[str]) -> dic
 
     from clew.lineage import arrow
 
-    table = _read(path, ("row_id", *columns))
+    table = arrow.read(path, ("row_id", *columns))
     rows = table.filter(pc.is_in(table["row_id"], value_set=arrow.texts(sorted(row_ids)))).to_pylist()
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -131,20 +126,27 @@ def details(path: Path, row_ids: Collection[str], columns: Sequence[str]) -> dic
 
 
 def is_large(path: Path) -> bool:
-    """Whether a file has more rows than are read for details."""
+    """Whether a file has more rows than are read for details; raises DataError."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return bool(pq.read_metadata(path).num_rows > LARGE)
+    from clew.lineage import arrow
+
+    try:
+        return bool(pq.read_metadata(path).num_rows > LARGE)
+    except (pa.ArrowException, OSError) as error:
+        raise arrow.unreadable(path, str(error)) from None
 
 
 def with_texts(path: Path, texts: Sequence[str]) -> list[list[str]]:
     """For each text the ids of the rows that have it, all normalised as duplicates are judged (rows.normalise)."""
     import pyarrow.compute as pc
 
+    from clew.lineage import arrow
     from clew.rows import normalise
 
     wanted = [normalise(text) for text in texts]
-    table = _read(path, ("row_id", "text"))
+    table = arrow.read(path, ("row_id", "text"))
     if "text" not in table.column_names:
         return [[] for _ in texts]
     plain = max(re.findall("[a-z0-9]+", wanted[0]), key=len, default="") if len(wanted) == 1 else ""

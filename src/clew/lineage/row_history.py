@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from clew.history.documents import LOCK
-from clew.history.index import Index
+from clew.history.index import Entry, Index
 from clew.history.lockfile import Artifact, Stage
 from clew.history.repository import Commit
 from clew.lineage import data_chain
@@ -24,10 +25,11 @@ S = TypeVar("S")
 
 @dataclass(frozen=True)
 class At:
-    """A commit and its chain. commit: None for the work tree."""
+    """A commit and its chain. commit: None for the work tree. problem: why its dvc.lock could not be read."""
 
     commit: Commit | None
     chain: Chain
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,25 +48,35 @@ class Run(Generic[S]):
 def commits(index: Index, sets: RowSets, starts: Iterable[str] | None) -> list[At]:
     """The commits that `starts` (ids; None: all heads) reach, parents first, with their chains."""
     entries = index.entries(starts)
-    chains = _chains(index, sets, {entry.lock for entry in entries if entry.lock is not None})
-    nothing = Chain()
-    return [At(entry.commit, nothing if entry.lock is None else chains[entry.lock]) for entry in entries]
+    locks = {entry.lock for entry in entries if entry.lock is not None}
+    chains, problems = _chains(index, sets, locks), index.problems(sorted(locks))
+    return [_at(entry, chains, problems) for entry in entries]
+
+
+def _at(entry: Entry, chains: Mapping[int, Chain], problems: Mapping[int, str]) -> At:
+    if entry.lock is None:
+        return At(entry.commit, Chain())
+    return At(entry.commit, chains[entry.lock], problems.get(entry.lock))
 
 
 def _chains(index: Index, sets: RowSets, locks: set[int]) -> dict[int, Chain]:
-    """The chain of each dvc.lock, by its document; noted under git's id, for a chain never changes."""
+    """The chain of each dvc.lock, by its document; noted under git's id, for a chain that is whole never changes."""
     blobs = dict(index.database.execute("SELECT id, blob FROM documents WHERE path = ?", (LOCK,)).fetchall())
     keys = {document: f"chain {blobs[document]}" for document in locks}
     noted = sets.noted(list(keys.values()))
     found = {document: _from_note(noted[key]) for document, key in keys.items() if key in noted}
-    new = {document: data_chain.chain(stages) for document, stages in _stages(index, locks - found.keys())}
-    sets.note({keys[document]: asdict(chain) for document, chain in new.items()})
+    new = {document: data_chain.chain(stages, index.maker) for document, stages in _stages(index, locks - found.keys())}
+    sets.note({keys[document]: asdict(chain) for document, chain in new.items() if not chain.broken})
     return found | new
 
 
 def _from_note(note: Mapping[str, Any]) -> Chain:
-    pairs = {name: tuple((one, md5) for one, md5 in note[name]) for name in ("ledgers", "models", "fed")}
-    return Chain(rows=note["rows"], splits=note["splits"], train=note["train"], **pairs)
+    try:
+        names = ("ledgers", "models", "fed", "elsewhere")
+        pairs = {name: tuple((one, md5) for one, md5 in note[name]) for name in names}
+        return Chain(rows=note["rows"], splits=note["splits"], train=note["train"], **pairs)
+    except (KeyError, TypeError, ValueError):
+        raise sqlite3.DatabaseError("a note that cannot be read") from None
 
 
 def _stages(index: Index, locks: set[int]) -> Iterator[tuple[int, dict[str, Stage]]]:

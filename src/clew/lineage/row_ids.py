@@ -23,7 +23,7 @@ SELECT = "SELECT ids, ordinals FROM buckets WHERE bucket = ?"
 
 def ordinal(database: sqlite3.Connection, row_id: bytes) -> int | None:
     """The ordinal of an id; None where it is not in the dictionary."""
-    row = database.execute(SELECT, (int.from_bytes(row_id[:2]) >> SHIFT,)).fetchone()
+    row = _bucket(database, int.from_bytes(row_id[:2]) >> SHIFT)
     at = row[0].find(row_id) if row else -1
     while at >= 0 and at % WIDTH:  # the end of one id and the beginning of the next may spell it
         at = row[0].find(row_id, at + 1)
@@ -32,10 +32,22 @@ def ordinal(database: sqlite3.Connection, row_id: bytes) -> int | None:
 
 def beginning(database: sqlite3.Connection, prefix: str) -> list[str]:
     """The ids that begin with a prefix (at least 4 hex digits), as hex, sorted."""
-    row = database.execute(SELECT, (int(prefix[:4], 16) >> SHIFT,)).fetchone()
+    row = _bucket(database, int(prefix[:4], 16) >> SHIFT)
     text = row[0].hex() if row else ""
     starts = range(0, len(text), 2 * WIDTH)
     return sorted(text[at : at + 2 * WIDTH] for at in starts if text.startswith(prefix, at))
+
+
+def _bucket(database: sqlite3.Connection, number: int) -> tuple[bytes, bytes] | None:
+    row: tuple[bytes, bytes] | None = database.execute(SELECT, (number,)).fetchone()
+    if row is not None and not _adds_up(row):
+        raise sqlite3.DatabaseError("a bucket of row ids that does not add up")
+    return row
+
+
+def _adds_up(row: tuple[bytes, bytes]) -> bool:
+    whole = isinstance(row[0], bytes) and isinstance(row[1], bytes)
+    return whole and len(row[0]) % WIDTH == 0 and len(row[0]) == WIDTH // 4 * len(row[1])
 
 
 def current(database: sqlite3.Connection, known: Dictionary | None) -> Dictionary:
@@ -52,10 +64,10 @@ class Dictionary:
 
         self.version = version
         rows = database.execute("SELECT ids, ordinals FROM buckets").fetchall()
+        if not all(map(_adds_up, rows)):
+            raise sqlite3.DatabaseError("a bucket of row ids that does not add up")
         words = _words(b"".join(row[0] for row in rows))
         ordinals = np.frombuffer(b"".join(row[1] for row in rows), dtype="<u4").astype(np.int64)
-        if len(words) != len(ordinals):
-            raise sqlite3.DatabaseError("a bucket of row ids that does not add up")
         self._keep(words, ordinals)
 
     def _keep(self, words: Words, ordinals: Ordinals) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from clew.errors import DataError, HistoryError
 from clew.lineage import row_files
 from clew.lineage.archive import Archive
+from clew.lineage.drawing import clean
 
 WHOLE, AT_LEAST = 64, 8
 """Hex digits of a row id, and of a beginning that is accepted."""
@@ -33,15 +34,15 @@ def by_id(archive: Archive, text: str) -> Named:
     if not re.fullmatch(rf"[0-9a-f]{{{AT_LEAST},{WHOLE}}}", name):
         raise HistoryError(
             "not a row id",
-            where=text[:80],
+            where=clean(text)[:80],
             fix=f"A row id is {WHOLE} hex digits; its first {AT_LEAST} or more are enough. Or name rows by --text.",
         )
     found = archive.sets.beginning(name)
     if len(found) > 1:
         shown = ", ".join(one[: len(name) + 4] for one in found[:5])
-        raise HistoryError(f"{len(found)} rows begin so", where=text, fix=f"Name more digits: {shown} …")
+        raise HistoryError(f"{len(found)} rows begin so", where=clean(text), fix=f"Name more digits: {shown} …")
     if not found:
-        raise HistoryError("no row of this id", where=text, fix=_where_looked(archive))
+        raise HistoryError("no row of this id", where=clean(text), fix=_where_looked(archive))
     return Named(text, (found[0],))
 
 
@@ -49,7 +50,7 @@ def by_text(archive: Archive, text: str) -> Named:
     """The rows of a text, in every data/rows.parquet of the history; raises HistoryError where there is none."""
     found = _with_texts(archive, [text])[0]
     if not found:
-        raise HistoryError("no row has this text", where=text[:80], fix=_where_looked(archive))
+        raise HistoryError("no row has this text", where=clean(text)[:80], fix=_where_looked(archive))
     return Named(text[:80], found)
 
 
@@ -98,17 +99,31 @@ def _line(line: str, where: str) -> dict[str, Any]:
 
 
 def _with_texts(archive: Archive, texts: Sequence[str]) -> list[tuple[str, ...]]:
-    """For each text the ids of its rows, sorted; every distinct rows.parquet of the history is read."""
-    md5s = dict.fromkeys(at.chain.rows for at in reversed(archive.history) if at.chain.rows)
+    """For each text the ids of its rows, sorted; every rows.parquet is read, and for children training sets."""
+    rows = dict.fromkeys(at.chain.rows for at in reversed(archive.history) if at.chain.rows)
     found: list[set[str]] = [set() for _ in texts]
-    for md5 in md5s:
-        path = archive.store.find(md5)
-        if path is None:
-            archive.missing.append(f"data/rows.parquet ({md5})")
-            continue
-        for ids, more in zip(found, row_files.with_texts(path, texts), strict=True):
-            ids.update(more)
+    for md5 in [*rows, *_with_children(archive)]:
+        try:
+            path = archive.file(md5)
+            if path is None:
+                archive.missing.append(f"data/rows.parquet ({md5})")
+                continue
+            for ids, more in zip(found, row_files.with_texts(path, texts), strict=True):
+                ids.update(more)
+        except (DataError, HistoryError) as error:
+            archive.missing.append(f"data/rows.parquet: {error.what} ({error.where})")
     return [tuple(sorted(ids)) for ids in found]
+
+
+def _with_children(archive: Archive) -> list[str]:
+    """Training sets that between them hold every row that was made from another; data/rows.parquet has none."""
+    trains = dict.fromkeys(at.chain.train for at in reversed(archive.history) if at.chain.train)
+    held = archive.sets.holding(archive.sets.all_children())
+    wanted: list[str] = []
+    for files in held:
+        if not any(md5 in files for md5 in wanted):
+            wanted += [md5 for md5 in trains if md5 in files][:1]
+    return wanted
 
 
 def _where_looked(archive: Archive) -> str:
@@ -116,4 +131,8 @@ def _where_looked(archive: Archive) -> str:
     looked = f"Looked in the rows of {n:,} distinct pipelines of {len(archive.history):,} commits."
     n_gone = len(archive.missing)
     lacks = f" Not in the cache: {n_gone:,} of their files (`dvc fetch --all-commits`)." if n_gone else ""
-    return f"{looked}{lacks} A row whose text differs by a letter has another id."
+    unread = f" Not read: {'; '.join(archive.problems[:3])}." if archive.problems else ""
+    broken = dict.fromkeys(one for at in archive.history for one in at.chain.broken)
+    unread += f" Not known: {'; '.join(list(broken)[:3])}." if broken else ""
+    shallow = " This clone is shallow: older commits were not searched." if archive.shallow else ""
+    return f"{looked}{lacks}{unread}{shallow} A row whose text differs by a letter has another id."

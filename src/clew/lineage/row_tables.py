@@ -17,14 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clew.errors import DataError
 from clew.lineage import arrow
 
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-
-TYPES = {"record": pa.int64(), "weight": pa.float64(), "score": pa.float64(), "parent_ids": pa.list_(pa.string())}
-"""Of the columns that are no texts."""
 
 
 class Match(NamedTuple):
@@ -41,30 +37,14 @@ def read(path: Path, columns: Sequence[str]) -> pa.Table:
 
     `origin` (of rows) comes as `file` and `record`.
     """
-    try:
-        file = pq.ParquetFile(path)
-        there = set(file.schema_arrow.names)
-        if "row_id" not in there:
-            raise pa.ArrowInvalid("it has no column row_id")
-        table = file.read(columns=[name for name in columns if name in there])
-        found = {name: table[name] for name in table.column_names if name != "origin"}
-        if "origin" in table.column_names:
-            origin = table["origin"].combine_chunks()
-            found |= {name: pc.struct_field(origin, name) for name in ("file", "record")}
-        wanted = [name for one in columns for name in (("file", "record") if one == "origin" else (one,))]
-        made = {name: _typed(found.get(name), name, table.num_rows) for name in wanted}
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise DataError(
-            f"the file cannot be read as rows: {str(error).splitlines()[0][:120]}",
-            where=str(path),
-            fix="Delete it from the cache, then `dvc pull` or `dvc repro` brings the right one.",
-        ) from None
-    return pa.table(made)
+    table = arrow.read(path, columns)
+    wanted = [name for one in columns for name in (("file", "record") if one == "origin" else (one,))]
+    there = set(table.column_names)
+    return pa.table({name: table[name] if name in there else _nulls(name, table.num_rows) for name in wanted})
 
 
-def _typed(column: Any, name: str, rows: int) -> Any:
-    wanted = TYPES.get(name, pa.string())
-    return pa.chunked_array([pa.nulls(rows, wanted)]) if column is None else pc.cast(column, wanted)
+def _nulls(name: str, rows: int) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.nulls(rows, arrow.TYPES.get(name) or pa.string())])
 
 
 def match(left: pa.Table, right: pa.Table, columns: Sequence[str]) -> Match:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Positions = npt.NDArray[np.int64]
 
 T = TypeVar("T")
-VERSION = 1
+VERSION = 2
 """Of the tables below: raise it when what they hold changes meaning."""
 TABLES = """
 CREATE TABLE buckets (                -- of row ids by their first 10 bits, in the order they came
@@ -285,11 +285,20 @@ class RowSets:
         query = "SELECT child FROM children WHERE parent = ? ORDER BY child"
         return [row[0] for row in self.database.execute(query, (ordinal,))]
 
+    def all_children(self) -> list[int]:
+        """The ordinals of all rows that were made from others."""
+        ids = {row[0] for row in self.database.execute("SELECT DISTINCT child FROM children")}
+        found = [self.ordinal(one) for one in sorted(ids)]
+        return [ordinal for ordinal in found if ordinal is not None]
+
     def noted(self, keys: Sequence[str]) -> dict[str, Any]:
         """What was noted under these keys."""
         select = "SELECT value FROM notes WHERE key = ?"
         rows = ((key, self.database.execute(select, (key,)).fetchone()) for key in keys)
-        return {key: json.loads(row[0]) for key, row in rows if row}
+        try:
+            return {key: json.loads(row[0]) for key, row in rows if row}
+        except (ValueError, TypeError):
+            raise sqlite3.DatabaseError("a note that cannot be read") from None
 
     def note(self, values: Mapping[str, Any]) -> None:
         """Keep small facts that follow from a git blob or an md5, by keys that name it."""

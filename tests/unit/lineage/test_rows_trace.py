@@ -67,7 +67,7 @@ def test_a_row_is_followed_from_its_line_to_the_models_commit_by_commit(reposito
     found = _json(SHORT["row_id"])
     (told,) = found["rows"]
     assert (told["source"], told["file"], told["record"]) == ("web", "posts.csv", 2)
-    assert (told["task"], told["label"], told["text"], told["absent"]) == ("stress", "yes", "help", 1)
+    assert (told["task"], told["label"], told["text"], told["absent"]) == ("stress", "yes", "help", 0)
     kept, lora, dropped = sorted(told["chapters"], key=lambda one: -one["commits"] * 10 + len(one["decisions"]) * -1)
     assert (kept["first"]["title"], kept["last"]["title"], kept["commits"]) == ("Train", "Another seed", 2)
     assert (kept["heads"], sorted(kept["within"]), kept["models"]) == ([], ["lora", "main"], ["models/sft"])
@@ -80,6 +80,8 @@ def test_a_row_is_followed_from_its_line_to_the_models_commit_by_commit(reposito
         "score": 1.0,
         "threshold": 3.0,
         "detail": "1 words",
+        "file": "posts.csv",
+        "record": 2,
     }
 
 
@@ -89,7 +91,7 @@ def test_the_words_on_the_terminal(repository: Repository) -> None:
     assert "clean: dropped by length (score 1, threshold 3, 1 words)" in told[dropped:]
     assert "2 commits, earlier, in lora, main" in told
     assert "in training, weight 1 → models/sft, models/aligned, models/int8\n    fed: not recorded" in told
-    assert "not in the rows of 1 other commit" in told
+    assert "other commit" not in told
     assert "a paraphrase is another row, a row that is absent is not a person who is absent" in told
     weighed = _clew(LOUD["row_id"])
     assert "balance: changed by reweighing (score 0.5)\n    in training, weight 0.5 → " in weighed
@@ -229,7 +231,10 @@ def test_what_the_cache_lacks_is_named_and_nothing_is_said_of_it(repository: Rep
 def test_a_cache_file_that_is_no_parquet_is_one_more_that_is_missing(repository: Repository) -> None:
     md5s = repository.run(ROWS, side=SIDE, drop={LOUD["text"]: ("outlier", 9.0)})
     repository.cached(md5s["data/ledger/clean.parquet"]).write_bytes(b"not parquet")
-    assert any("cannot be read as rows" in line for line in _json(LOUD["row_id"])["missing"])
+    repository.cached(md5s["data/train.parquet"]).write_bytes(repository.cached(md5s["data/rows.parquet"]).read_bytes())
+    missing = _json(LOUD["row_id"])["missing"]
+    assert sum("the cache holds another file than" in line for line in missing) == 2
+    assert not _json(LOUD["row_id"])["rows"][0]["chapters"][-1]["trained"]
 
 
 def test_a_ledger_that_a_stage_left_behind_is_not_asked(repository: Repository) -> None:
@@ -320,3 +325,105 @@ def test_pandas_is_not_imported_on_the_way(repository: Repository, command: list
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "['pyarrow']"
+
+
+def test_a_chapter_tells_what_is_true_of_all_its_commits(repository: Repository) -> None:
+    """Three branches weigh and feed the row differently, and decide the same about it."""
+    for name, weight, times in (("base", 2.0, 3), ("one", 9.0, 100), ("two", 0.5, 1)):
+        repository.git("checkout", "-q", *(("-b", name) if name == "base" else ("-b", name, "base")))
+        repository.run(ROWS, side=SIDE, weight={LOUD["text"]: weight}, fed={LOUD["text"]: times})
+        repository.commit(f"Weigh by {weight}")
+    chapters = [one for one in _json(LOUD["row_id"])["rows"][0]["chapters"] if one["fed"]]
+    assert [(one["heads"], one["weight"], one["fed"]["sft"]["times_fed"]) for one in chapters] == [
+        (["base"], 2.0, 3),
+        (["one"], 9.0, 100),
+        (["two"], 0.5, 1),
+    ]
+    assert [one["ids"] for one in chapters] == [[repository.git("rev-parse", name)] for name in ("base", "one", "two")]
+
+
+def test_scores_that_differ_part_chapters(repository: Repository) -> None:
+    for score in (1.0, 2.0):
+        repository.run(ROWS, side=SIDE, drop={"help": ("length", score)})
+        repository.commit(f"Score {score}")
+    told = _json(SHORT["row_id"])["rows"][0]["chapters"][-2:]
+    assert [one["decisions"][-1]["score"] for one in told] == [1.0, 2.0]
+    assert [len(one["ids"]) for one in told] == [2, 1]  # the first has the score of "Drop short posts"
+
+
+def _spliced(repository: Repository, old: str, *names: str) -> None:
+    """dvc.lock with the entries of these stages as they were in `old`."""
+    new = _entries((repository.folder / "dvc.lock").read_text())
+    kept = {name: _entries(old)[name] if name in names else entry for name, entry in new.items()}
+    (repository.folder / "dvc.lock").write_text("schema: '2.0'\nstages:\n" + "".join(kept.values()))
+
+
+def _entries(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in text.split("stages:\n")[1].splitlines(keepends=True):
+        if not line.startswith("    "):
+            name = line.strip(" :\n")
+        found[name] = found.get(name, "") + line
+    return found
+
+
+def test_where_a_lock_does_not_lead_on_the_history_is_asked_who_made_it(repository: Repository) -> None:
+    """`dvc repro clean` alone: split read a data/clean.parquet that this lock no longer names."""
+    repository.run(ROWS, side=SIDE)
+    old = (repository.folder / "dvc.lock").read_text()
+    repository.run(ROWS, side=SIDE, drop={LOUD["text"]: ("outlier", 9.0)})
+    _spliced(repository, old, "split", "balance", "sft")
+    repository.commit("Clean again, alone")
+    chapter = _json(LOUD["row_id"], "--rev", "HEAD")["rows"][0]["chapters"][0]
+    stages_told = [(one["stage"], one["decision"]) for one in chapter["decisions"]]
+    assert stages_told == [(name, "kept") for name in ("prepare", "clean", "split", "balance")]
+    assert chapter["models"] == ["models/sft"]
+    assert _json(LOUD["row_id"])["rows"][0]["absent"] == 0
+
+
+def test_where_nobody_knows_who_made_a_file_nothing_is_said_of_it(repository: Repository) -> None:
+    unknown = made_up("never committed")
+    text = lock(stages(repository.run([CALM, LOUD, TEST], side=SIDE), ["sft"]))
+    head, tail = text.split("  split:\n")
+    md5 = tail.split("data/clean.parquet\n      hash: md5\n      md5: ")[1][:32]
+    (repository.folder / "dvc.lock").write_text(head + "  split:\n" + tail.replace(md5, unknown))
+    repository.commit("A lock that does not lead on")
+    assert _json(SHORT["row_id"])["rows"][0]["absent"] == 0
+    assert f"Not known: what made data/clean.parquet ({unknown})" in _error("0" * 64)
+    chapter = _json(LOUD["row_id"], "--rev", "HEAD")["rows"][0]["chapters"][0]
+    assert chapter["unknown"] == [f"what made data/clean.parquet ({unknown})"]
+
+
+def test_a_model_that_was_not_trained_again_is_told_with_its_own_training_set(repository: Repository) -> None:
+    repository.run(ROWS, side=SIDE)
+    old = (repository.folder / "dvc.lock").read_text()
+    repository.run(ROWS, side=SIDE, drop={LOUD["text"]: ("withdrawn", 1.0)})
+    _spliced(repository, old, "sft")
+    repository.commit("Withdraw, without training")
+    told = _clew(LOUD["row_id"], "--rev", "HEAD")
+    assert "clean: dropped by withdrawn" in told
+    assert "in the training set that models/sft was made from (another run of the data stages)" in told
+    assert _json(LOUD["row_id"], "--rev", "HEAD")["rows"][0]["chapters"][0]["elsewhere"] == ["models/sft"]
+
+
+def test_of_two_training_sets_that_models_used_neither_is_preferred(repository: Repository) -> None:
+    old = stages(repository.run([CALM, TEST], side=SIDE), ["sft"])
+    new = stages(repository.run(ROWS, side=SIDE, models=["aligned"]), ["aligned"])
+    stale = {f"old_{name}": old[name] for name in ("clean", "split", "balance")}
+    for first, last, trained in ((stale, new, ["models/aligned"]), (new, stale, [])):
+        (repository.folder / "dvc.lock").write_text(lock({**first, **last, "sft": old["sft"]}))
+        repository.commit("Two training sets")
+        chapters = _json(LOUD["row_id"], "--rev", "HEAD")["rows"][0]["chapters"]
+        assert chapters[0]["models"] == trained
+        assert chapters[0]["elsewhere"] == ([] if trained else ["models/aligned"])
+
+
+def test_absent_counts_neither_what_is_unknown_nor_what_has_no_rows(repository: Repository) -> None:
+    md5s = repository.run(ROWS[:2], side=SIDE)
+    repository.commit("Fewer")
+    assert _json(SHORT["row_id"])["rows"][0]["absent"] == 1
+    repository.run(ROWS[:1], side=SIDE)
+    assert _json(SHORT["row_id"])["rows"][0]["absent"] == 1  # the work tree is no commit
+    (repository.folder / ".clew/rows.sqlite").unlink()
+    repository.cached(md5s["data/ledger/prepare.parquet"]).unlink()
+    assert _json(SHORT["row_id"])["rows"][0]["absent"] == 0
