@@ -5,9 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from clew.errors import SetupError
 
 app = typer.Typer(help="Merge dvc.lock stage by stage instead of line by line.", no_args_is_help=True)
 
@@ -24,19 +27,38 @@ def install() -> None:
 
     Example: clew merge-driver install
     """
-    from clew.errors import SetupError
-
-    git = _git("rev-parse", "--show-toplevel")
-    if git is None:
-        raise SetupError("not in a git repository", where=Path.cwd().name, fix="Run it in an experiment's repository.")
+    attributes = Path(_git("rev-parse", "--show-toplevel")) / ".gitattributes"
+    told = _with_attribute(attributes)
     _git("config", f"merge.{NAME}.name", "dvc.lock, stage by stage (clew)")
     _git("config", f"merge.{NAME}.driver", "clew merge-driver run %O %A %B")
-    attributes = Path(git) / ".gitattributes"
-    lines = attributes.read_text(encoding="utf-8").splitlines() if attributes.exists() else []
-    if ATTRIBUTE not in lines:
-        attributes.write_text("\n".join([*lines, ATTRIBUTE]) + "\n", encoding="utf-8")
+    if told is not None:
+        try:
+            attributes.write_bytes(told)
+        except OSError as error:
+            raise _unusable(str(error.strerror)) from None
         typer.echo("wrote .gitattributes: commit it, so that other clones know the driver's name")
     typer.echo("git now merges dvc.lock stage by stage in this clone")
+
+
+def _with_attribute(path: Path) -> bytes | None:
+    """What .gitattributes is to hold, its own line ends kept; None where it has the line already."""
+    try:
+        found = path.read_bytes() if path.exists() else b""
+        lines = found.decode("utf-8").splitlines()
+    except OSError as error:
+        raise _unusable(str(error.strerror)) from None
+    except UnicodeDecodeError:
+        raise _unusable("it is not UTF-8") from None
+    if ATTRIBUTE in map(str.strip, lines):
+        return None
+    end = b"\r\n" if b"\r\n" in found else b"\n"
+    return found + (b"" if not found or found.endswith(b"\n") else end) + ATTRIBUTE.encode() + end
+
+
+def _unusable(why: str) -> SetupError:
+    from clew.errors import SetupError
+
+    return SetupError(why, where=".gitattributes", fix=f"Mend it, or add the line `{ATTRIBUTE}` yourself.")
 
 
 @app.command()
@@ -66,6 +88,22 @@ def run(base: ConflictFile, ours: ConflictFile, theirs: ConflictFile) -> None:
         sys.exit(1)
 
 
-def _git(*arguments: str) -> str | None:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else None
+def _git(*arguments: str) -> str:
+    """What git prints; raises SetupError with git's own words."""
+    from clew.errors import SetupError
+
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise SetupError("git is not installed", where="PATH", fix="Install git.") from None
+    if done.returncode == 0:
+        return done.stdout.rstrip("\n")
+    said = " ".join(done.stderr.split()).removesuffix(".") or f"exit code {done.returncode}"
+    if arguments[0] == "rev-parse":
+        bare = "work tree" in said
+        raise SetupError(
+            "a bare repository merges nothing" if bare else "not in a git repository",
+            where=Path.cwd().name,
+            fix="Run it in a clone of it." if bare else "Run it in an experiment's repository.",
+        )
+    raise SetupError(f"git did not take the setting: {said}", where=f"git {arguments[0]}", fix="Then run this again.")
