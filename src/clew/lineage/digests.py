@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,48 +18,75 @@ from clew import paths
 from clew.errors import HistoryError
 from clew.history.lockfile import Artifact
 from clew.history.store import DIR, Member
-from clew.lineage import provenance
+from clew.lineage import files_of_row, provenance
 from clew.lineage.graph import Linker
 from clew.lineage.past import Block
-from clew.lineage.revision import Revision, listing_md5
+from clew.lineage.revision import Revision, edge, listing_md5
 from clew.lineage.thing import Root, Thing
 
-ROW_FILE = paths.ROWS.as_posix()
+MOST_FILES = 100_000
+"""Files of a folder that are hashed."""
 
 
-def by_digest(linker: Linker, where: Revision, asked: str, *, thorough: bool) -> Thing:
+def by_digest(linker: Linker, where: Revision, asked: str, *, down: bool, thorough: bool) -> Thing:
     """What has this MD5 or SHA-256; raises HistoryError that says where it was looked."""
     digest = asked.removeprefix("sha256:").lower()
     looked: list[str] = []
     if len(digest.removesuffix(DIR)) == 32:
         roots = _of_md5(linker, where, digest, looked)
-        return _found(asked, where, roots, looked, {"md5": digest}, [])
+        return _found(asked, where, roots, looked, {"md5": digest}, [], shallow=edge(linker.past.repo))
     notes: list[str] = []
     roots = _of_sha256(linker, where, digest, looked, notes, thorough=thorough)
-    if not roots and _is_row(linker, where, digest, looked):
-        notes.append(f"this is the id of a row: `clew rows trace {digest}` tells its life")
-        return Thing(asked, "row", where, [], {"row_id": digest}, notes)
-    return _found(asked, where, roots, looked, {"sha256": digest}, notes)
+    row = None if roots else files_of_row.by_id(linker, where, digest, looked, down=down)
+    return row or _found(asked, where, roots, looked, {"sha256": digest}, notes, shallow=edge(linker.past.repo))
+
+
+def by_beginning(linker: Linker, where: Revision, prefix: str, *, down: bool, thorough: bool) -> Thing:
+    """What has the one MD5, or is the one row, that begins so; raises HistoryError where there is none, or are more."""
+    known = linker.past.beginning(prefix)
+    outs = {block.artifact.md5 for block in linker.past.folders_made} | {made.out.md5 for made in where.made}
+    known |= {made.out.md5.removesuffix(DIR) for made in where.made if made.out.md5.startswith(prefix)}
+    known |= {md5 for out in outs for _name, md5 in linker.listing(out) or () if md5.startswith(prefix)}
+    if len(known) > 1:
+        some = ", ".join(one[: len(prefix) + 4] for one in sorted(known)[:5])
+        raise HistoryError(f"{len(known)} MD5s begin so", where=prefix, fix=f"Name more digits: {some} …")
+    if known:
+        return by_digest(linker, where, known.pop(), down=down, thorough=thorough)
+    looked = ["MD5s of every dvc.lock", "listings of the folders in the cache"]
+    row = files_of_row.by_id(linker, where, prefix, looked, down=down)
+    return row or _found(prefix, where, [], looked, {}, [], shallow=edge(linker.past.repo))
 
 
 def by_file(linker: Linker, where: Revision, path: Path, *, thorough: bool) -> Thing:
     """What a file or folder on disk is; raises HistoryError where its bytes stand nowhere in the history."""
-    members: list[Member] = []
-    if path.is_dir():
-        names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
-        hashed = {name: provenance.both_digests(path / name) for name in names}
-        members = [Member(name, md5) for name, (md5, _sha256) in hashed.items()]
-        listing = "".join(f"{sha256}  {name}\n" for name, (_md5, sha256) in hashed.items())
-        md5, sha256 = listing_md5(members), hashlib.sha256(listing.encode()).hexdigest()
-    else:
-        md5, sha256 = provenance.both_digests(path)
+    try:
+        md5, sha256, members = _digests(path)
+    except OSError as error:
+        said = error.strerror or "it cannot be read"
+        raise HistoryError(said, where=str(error.filename or path), fix="Name a file that can be read.") from None
     facts = {"file": str(path), "md5": md5, "sha256": sha256}
     looked: list[str] = []
     notes: list[str] = []
     roots = _of_md5(linker, where, md5, looked) or _of_sha256(linker, where, sha256, looked, notes, thorough=thorough)
-    thing = _found(str(path), where, roots, looked, facts, notes, _likest(linker, members) if not roots else "")
+    likest = _likest(linker, members) if not roots else ""
+    thing = _found(str(path), where, roots, looked, facts, notes, likest, shallow=edge(linker.past.repo))
     thing.kind = "file"
     return thing
+
+
+def _digests(path: Path) -> tuple[str, str, list[Member]]:
+    """MD5 and SHA-256 of a file or folder, and the folder's files."""
+    if not path.is_dir():
+        return *provenance.both_digests(path), []
+    files = list(islice((file for file in path.rglob("*") if file.is_file()), MOST_FILES + 1))
+    if len(files) > MOST_FILES:
+        raise HistoryError(f"more than {MOST_FILES:,} files", where=str(path), fix="Name something in that folder.")
+    hashed = {
+        name: provenance.both_digests(path / name) for name in sorted(f.relative_to(path).as_posix() for f in files)
+    }
+    members = [Member(name, md5) for name, (md5, _sha256) in hashed.items()]
+    listing = "".join(f"{sha256}  {name}\n" for name, (_md5, sha256) in hashed.items())
+    return listing_md5(members), hashlib.sha256(listing.encode()).hexdigest(), members
 
 
 def _found(
@@ -69,6 +97,8 @@ def _found(
     facts: dict[str, Any],
     notes: list[str],
     likest: str = "",
+    *,
+    shallow: str = "",
 ) -> Thing:
     """The thing with its roots; raises HistoryError where there are none."""
     if not roots:
@@ -76,7 +106,7 @@ def _found(
         raise HistoryError(
             f"no such bytes in the history{f' ({digests})' if 'file' in facts else ''}",
             where=asked,
-            fix=likest + "Looked in: " + "; ".join(looked) + ".",
+            fix=likest + "Looked in: " + "; ".join(looked) + (f". But {shallow}." if shallow else "."),
         )
     if len({root.artifact.path for root in roots}) > 1:
         notes.append("the same bytes lie at several paths: " + ", ".join(sorted({r.artifact.path for r in roots})))
@@ -89,9 +119,10 @@ def _found(
 def _of_md5(linker: Linker, where: Revision, md5: str, looked: list[str]) -> list[Root]:
     wanted = [md5] if md5.endswith(DIR) else [md5, md5 + DIR]
     looked.append("MD5s of every dvc.lock")
-    here = [Root(where, made.stage, made.out) for made in where.made if made.out.md5 in wanted]
+    here = [made for made in where.made if made.out.md5 in wanted]
     if here:
-        return list({root.artifact.path: root for root in here}.values())
+        at_path = {path: [made for made in here if made.out.path == path] for path in (made.out.path for made in here)}
+        return [Root(where, best.stage, best.out) for some in at_path.values() for best in where.live(some)[:1]]
     made = [block for one in wanted for block in linker.past.made(one)]
     if made:
         return _newest(linker, made, "")
@@ -105,9 +136,10 @@ def _newest(linker: Linker, found: list[Block], member: str, md5: str = "") -> l
     """One root a path, in the newest revision that has it."""
     roots: dict[str, Root] = {}
     for block in found:
-        for revision in reversed(linker.past.revisions([block.number])):
-            roots[block.artifact.path] = Root(revision, block.stage, block.artifact, member, md5)
-            break
+        for revision in linker.past.revisions([block.number])[-1:]:
+            root = Root(revision, block.stage, block.artifact, member, md5)
+            if block.artifact.path not in roots or revision.declared(block.stage) is not False:
+                roots[block.artifact.path] = root
     return list(roots.values())
 
 
@@ -139,7 +171,8 @@ def _of_sha256(
         made = [one for one in revision.made if one.out.path == path]
         if made:
             notes.append(f"known by the SHA-256 that {paths.RUNTIME.as_posix()} of {revision.name} records")
-            return [Root(revision, made[0].stage, made[0].out)]
+            best = revision.live(made)[0]
+            return [Root(revision, best.stage, best.out)]
     looked.append("SHA-256s that params declare")
     declared = _declared(linker, where, sha256)
     if declared:
@@ -164,11 +197,11 @@ def _recorded(linker: Linker, where: Revision, sha256: str) -> Iterator[tuple[Re
     for commit in reversed(linker.past.commits()):
         try:
             found: Any = repo[commit]
-            tree = found.tree[paths.RUNTIME.as_posix()]
-        except KeyError:
+            entries = list(found.tree[paths.RUNTIME.as_posix()])
+        except (KeyError, TypeError):  # there is none, or it is a file
             continue
-        for entry in tree:
-            if entry.id not in seen:
+        for entry in entries:
+            if entry.id not in seen and entry.type_str == "blob":
                 seen.add(entry.id)
                 for path in _names(bytes(entry.data), sha256):
                     yield linker.past.of_commit(commit), path
@@ -180,7 +213,7 @@ def _names(content: bytes | None, sha256: str) -> list[str]:
         return []
     try:
         return [path for path, digest in json.loads(content)["outs"].items() if digest == sha256]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
 
 
@@ -208,28 +241,6 @@ def _has(linker: Linker, out: Artifact, folder: str) -> bool:
 def _cached(linker: Linker) -> Iterator[Path]:
     for folder in linker.store.folders:
         yield from sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.endswith(DIR))
-
-
-def _is_row(linker: Linker, where: Revision, digest: str, looked: list[str]) -> bool:
-    """Whether a row has this id, in any version of the rows that the cache has: the asked revision's first."""
-    versions = [made.out.md5 for made in where.made if made.out.path == ROW_FILE]
-    versions += [block.artifact.md5 for block in linker.past.at(ROW_FILE)]
-    files = [file for md5 in dict.fromkeys(versions) if (file := linker.store.find(md5))]
-    looked.append(f"rows of {ROW_FILE}" + ("" if files else " (not in the cache)"))
-    if not files:
-        return False
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    for file in files:
-        try:
-            ids = pq.read_table(file, columns=["row_id"])["row_id"]
-        except (pa.ArrowException, OSError, KeyError):
-            continue
-        if pc.any(pc.equal(ids, digest)).as_py():
-            return True
-    return False
 
 
 def _likest(linker: Linker, members: list[Member]) -> str:

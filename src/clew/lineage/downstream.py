@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from clew.history.lockfile import Artifact
-from clew.history.store import DIR
-from clew.lineage.graph import Graph, How, Link, Linker, Node
+from clew.history.store import DIR, Member
+from clew.lineage.graph import Graph, How, Link, Linker, Node, subfolder
 from clew.lineage.nodes import artifact_id, artifact_node, run_id
 from clew.lineage.past import Block, Held
+from clew.lineage.revision import listing_md5, of_commit
 from clew.lineage.thing import Root, Thing
+
+MOST_VERSIONS = 2000
+"""Versions of a folder in git that are hashed to know which one a run read."""
 
 
 class Use(NamedTuple):
@@ -183,17 +187,40 @@ class _Walk:
         for block in self.past.used(source.md5):
             if block.artifact.path == source.path:
                 yield Use(block, "exact", "", "")
-        judged: dict[str, bool] = {}
         for folder in _above(source.path):
-            for block in self.readers.get(folder, ()):
-                md5 = block.artifact.md5
-                if md5 not in judged:
-                    judged[md5] = any(
-                        revision.digest(source.path) == source.md5 and revision.digest(folder) == md5
-                        for revision in self.past.revisions([block.number])[:3]
-                    )
-                if judged[md5]:
+            read = self.readers.get(folder, [])
+            versions = _versions(self.linker, folder, {block.artifact.md5 for block in read})
+            inner = source.path[len(folder) + 1 :]
+            for block in read:
+                files = versions.get(block.artifact.md5, [])
+                if Member(inner, source.md5) in files or subfolder(files, inner, source):
                     yield Use(block, "folder", folder, "")
+            unknown = {block.artifact.md5 for block in read} - versions.keys()
+            if unknown:
+                self.notes.append(
+                    f"{len(unknown)} version{'s' if len(unknown) > 1 else ''} of {folder} that runs read are neither in"
+                    f" git nor in the cache: whether they held {inner} is not known"
+                )
+
+
+def _versions(linker: Linker, folder: str, wanted: set[str]) -> dict[str, list[Member]]:
+    """MD5 → files of versions of a folder: as the cache lists them, else as git has them in any commit."""
+    found = {md5: files for md5 in wanted if (files := linker.listing(md5)) is not None}
+    past = linker.past
+    seen: set[Any] = set()
+    if past.current is not None and not wanted <= found.keys():
+        files = past.current.members(folder)
+        found[listing_md5(files)] = files
+    for commit in reversed(past.commits()):
+        if wanted <= found.keys() or len(seen) > MOST_VERSIONS:
+            break
+        at: Any = past.repo[commit]
+        tree = at.tree[folder].id if folder in at.tree else None
+        if tree is not None and tree not in seen:
+            seen.add(tree)
+            files = of_commit(past.repo, at).members(folder)
+            found[listing_md5(files)] = files
+    return found
 
 
 def _counted(held: Held) -> Iterator[str]:

@@ -250,4 +250,4 @@ def contained(held: Held, most: int = 8) -> str:
     )
     committed = f"{n} commit{'s' if n != 1 else ''} on {heads}" if n else ""
     parts = (committed, "the work tree, uncommitted" if held.uncommitted else "")
-    return " and ".join(part for part in parts if part) or "no commit: only entries of stages that dvc.yaml has no more"
+    return " and ".join(part for part in parts if part)

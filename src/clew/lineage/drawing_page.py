@@ -45,7 +45,7 @@ def render(trace: Trace) -> str:
         "commits": [],
         "more_commits": 0,
     }
-    if trace.down is not None:
+    if trace.down is not None and thing.roots:
         values |= _down(trace.down.held, graph)
     elif trace.upstream is not None:
         runs = drawing.runs(graph)

@@ -174,7 +174,8 @@ def _down(down: Down) -> Iterator[RenderableType]:
     if not any(node.kind == "run" for node in down.graph.nodes.values()):
         yield Text("Nothing in the history has used this version of it.")
         return
-    yield Text(f"Its thread runs through {drawing.contained(down.held)}.")
+    held = drawing.contained(down.held) or "no commit: only entries of stages that dvc.yaml no longer has"
+    yield Text(f"Its thread runs through {held}.")
     yield _stages(down.graph)
     found = drawing.models(down.graph)
     if found:

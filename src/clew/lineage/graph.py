@@ -219,7 +219,7 @@ class Linker:
             inner = dep.path[len(made.out.path) + 1 :]
             if members is None:
                 unknown.append(made)
-            elif any(path == inner and md5 == dep.md5 for path, md5 in members) or _subfolder(members, inner, dep):
+            elif any(path == inner and md5 == dep.md5 for path, md5 in members) or subfolder(members, inner, dep):
                 return Link("member", [made], _stale([made]))
         if unknown:
             return Link("assumed", revision.live(unknown)[:1], "by path alone: the cache lacks the folder's listing")
@@ -267,7 +267,7 @@ def _choices(
                 yield some
 
 
-def _subfolder(members: Iterable[Member], inner: str, dep: Artifact) -> bool:
+def subfolder(members: Iterable[Member], inner: str, dep: Artifact) -> bool:
     """Whether a folder within a folder is the dep."""
     files = [Member(path[len(inner) + 1 :], md5) for path, md5 in members if path.startswith(f"{inner}/")]
     return bool(files) and listing_md5(files) == dep.md5

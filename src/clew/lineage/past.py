@@ -109,6 +109,12 @@ class Past:
         rows = self.index.database.execute(query, values)
         return [Block(row[0], row[1], Artifact(*row[2:])) for row in rows if row[0] in self._committed_locks]
 
+    def beginning(self, prefix: str) -> set[str]:
+        """Every MD5 of a dep or an out that begins so, without `.dir`."""
+        found = [block.artifact for block in self._rows("a.md5 >= ? AND a.md5 < ?", (prefix, f"{prefix}g"))]
+        found += [artifact for _name, stage in self.fresh for artifact in (*stage.deps, *stage.outs)]
+        return {one.md5.removesuffix(".dir") for one in found if one.md5.startswith(prefix)}
+
     @cached_property
     def folders_read(self) -> list[Block]:
         """Every dep that is a folder."""

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from clew import io, paths
 from clew.history import documents
 from clew.history.lockfile import Artifact, Stage
-from clew.history.store import DIR
+from clew.history.store import DIR, Member, md5_of
 from clew.lineage.graph import Linker
-from clew.lineage.revision import Revision, of_commit
+from clew.lineage.revision import Revision, listing_md5, of_commit
 
 if TYPE_CHECKING:
     import pygit2
@@ -230,6 +230,26 @@ def _sound(record: dict[str, Any]) -> dict[str, Any]:
     if found.get("seconds", 0) is None:
         del found["seconds"]
     return found
+
+
+def same(path: Path, artifact: Artifact, *, thorough: bool) -> bool | None:
+    """Whether a file or folder on disk is an artifact; None where it may be, and is too large to be hashed unasked."""
+    if not path.is_dir() and not path.is_file():
+        return False
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    try:
+        size = sum(file.stat().st_size for file in files)
+        if artifact.size not in (None, size) or (path.is_dir() and artifact.nfiles not in (None, len(files))):
+            return False
+        if not artifact.md5 or (size > AT_MOST and not thorough):
+            return None
+        if path.is_dir():
+            return (
+                listing_md5(Member(file.relative_to(path).as_posix(), md5_of(file)) for file in files) == artifact.md5
+            )
+        return md5_of(path) == artifact.md5
+    except OSError:
+        return None
 
 
 def both_digests(path: Path) -> tuple[str, str]:

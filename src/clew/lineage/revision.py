@@ -138,12 +138,16 @@ class Revision:
         if names == [path]:
             content = self.files.content(path)
             return None if content is None else md5_of(content)
-        members = [
-            Member(name[len(path) + 1 :], md5_of(content))
-            for name in names
-            if (content := self.files.content(name)) is not None
-        ]
+        members = self.members(path)
         return listing_md5(members) if members else None
+
+    def members(self, path: str) -> list[Member]:
+        """The files that git tracks in a folder."""
+        return [
+            Member(name[len(path) + 1 :], md5_of(content))
+            for name in self.files.below(path)
+            if "__pycache__" not in name and (content := self.files.content(name)) is not None
+        ]
 
     def declared(self, stage: str) -> bool | None:
         """Whether dvc.yaml still has the stage (of `predict@base`: also the item); None where it cannot tell."""
@@ -210,6 +214,13 @@ def of(repo: pygit2.Repository, rev: str | None) -> Revision:
     if repo.workdir and (rev == WORK_TREE or (lock is not None and lock.is_file())):
         return Revision(WORK_TREE, None, OnDisk(repo))
     return of_commit(repo, repository.resolve(repo, "HEAD"), "HEAD")
+
+
+def edge(repo: pygit2.Repository) -> str:
+    """A word for a clone that lacks the older commits; "" where it has all."""
+    return (
+        "this clone is shallow: `git fetch --unshallow` brings the commits beyond its edge" if repo.is_shallow else ""
+    )
 
 
 def _text(files: Files, path: str) -> str:

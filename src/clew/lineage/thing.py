@@ -19,14 +19,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from clew.errors import HistoryError
 from clew.history import blocks, documents
 from clew.history.lockfile import Artifact
+from clew.lineage import provenance
 from clew.lineage import revision as revisions
 from clew.lineage.graph import Linker
-from clew.lineage.revision import Revision
+from clew.lineage.revision import Revision, edge
 
 if TYPE_CHECKING:
     import pygit2
 
 DIGEST = re.compile(r"(?P<md5>[0-9a-fA-F]{32}(?:\.dir)?)|(?P<sha256>(?:sha256:)?[0-9a-fA-F]{64})")
+BEGINNING = re.compile(r"[0-9a-fA-F]{8,63}")
+LONGEST = 1000
+"""Signs of what may be asked for."""
+HIDDEN = (".git", ".dvc", ".clew")
 METRIC = re.compile(r"(?P<path>[^:]+\.(?:json|yaml|yml)):(?P<name>.+)")
 MEASURE = ("value", "low", "high", "n", "reason")
 
@@ -58,15 +63,24 @@ class Thing:
 
 
 def resolve(
-    repo: pygit2.Repository, linker: Linker, folder: Path, asked: str, rev: str | None, *, thorough: bool
+    repo: pygit2.Repository,
+    linker: Linker,
+    folder: Path,
+    asked: str,
+    rev: str | None,
+    *,
+    down: bool,
+    thorough: bool,
 ) -> Thing:
     """What `asked` names, asked in `folder`; raises HistoryError with the nearest names where there is no such."""
+    if len(asked) > LONGEST:
+        raise HistoryError(f"a name of {len(asked):,} signs", where=f"{asked[:60]}…", fix="Name a path or a digest.")
     where = revisions.of(repo, rev)
     digest = DIGEST.fullmatch(asked)
     if digest:
         from clew.lineage import digests
 
-        return digests.by_digest(linker, where, asked, thorough=thorough)
+        return digests.by_digest(linker, where, asked, down=down, thorough=thorough)
     handed, names = _placed(repo, folder, asked)
     if handed is not None:
         from clew.lineage import digests
@@ -81,25 +95,43 @@ def resolve(
     for name in names:
         roots = at(linker, where, name)
         if roots:
-            notes = [*_stale(where, roots), *_unlisted(linker, roots), *_other_there(repo, where, roots)]
-            return Thing(asked, "path", where, roots, notes=notes)
+            there = _other_there(repo, where, roots, thorough=thorough)
+            return Thing(asked, "path", where, roots, notes=[*_stale(where, roots), *_unlisted(linker, roots), *there])
     if metric:
         raise HistoryError(
             f"there is no {metric['path']}", where=where.name, fix=_nearest(metric["path"], _known(linker, where))
         )
+    if BEGINNING.fullmatch(asked):
+        from clew.lineage import digests
+
+        return digests.by_beginning(linker, where, asked.lower(), down=down, thorough=thorough)
+    if rev is None and repo.workdir and not any(linker.past.at(name) for name in names):
+        for file in [Path(repo.workdir) / name for name in names if name.split("/")[0] not in HIDDEN]:
+            if file.exists():
+                from clew.lineage import digests
+
+                return digests.by_file(linker, where, file, thorough=thorough)
     raise _unknown(linker, where, names[-1])
 
 
 def _placed(repo: pygit2.Repository, folder: Path, asked: str) -> tuple[Path | None, list[str]]:
     """A file outside of the repository, or the names from its root that are meant: from here, then from the root."""
     root = Path(repo.workdir).resolve() if repo.workdir else None
-    given = Path(asked).expanduser()
-    full = (folder / given).resolve()
+    try:
+        given = Path(asked).expanduser()
+        full = (folder / given).resolve()
+        there = full.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise HistoryError(f"no such file ({error})", where=asked, fix="Name a file that exists.") from None
+    if there and not full.is_file() and not full.is_dir():
+        raise HistoryError("neither a file nor a folder", where=asked, fix="Name a file that can be read to its end.")
+    if full != root and (full == Path.home() or Path(repo.path).resolve().is_relative_to(full)):
+        raise HistoryError("that folder holds far more than one thing", where=asked, fix="Name something in it.")
     if full == root:
         raise HistoryError("that is the whole repository", where=asked, fix="Name something in it: `models/aligned`.")
     if root is not None and full.is_relative_to(root):
         return None, list(dict.fromkeys([full.relative_to(root).as_posix(), _plain(asked)]))
-    if full.exists() and not METRIC.fullmatch(asked) and (given.is_absolute() or root is not None):
+    if there and not METRIC.fullmatch(asked) and (given.is_absolute() or root is not None):
         return full, []
     if given.is_absolute() or asked.startswith(".."):
         raise HistoryError("no such file", where=asked, fix="Name a file that exists, or a path of the repository.")
@@ -165,20 +197,16 @@ def _unlisted(linker: Linker, roots: Iterable[Root]) -> list[str]:
     ]
 
 
-def _other_there(repo: pygit2.Repository, where: Revision, roots: Iterable[Root]) -> Iterator[str]:
-    """A word for what lies there and is plainly not what dvc.lock names: by hash in git, by bytes counted on disk.
-
-    Nothing large is hashed for it.
-    """
+def _other_there(repo: pygit2.Repository, where: Revision, roots: Iterable[Root], *, thorough: bool) -> Iterator[str]:
+    """A word for what lies there and is not what dvc.lock names, and for what is too large to be hashed unasked."""
     for root in [root for root in roots if root.stage]:
         artifact, path = root.artifact, Path(repo.workdir or ".") / root.artifact.path
         other = where.digest(artifact.path) not in (None, artifact.md5)
-        if where.commit is None and artifact.size is not None and path.exists():
-            files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-            there = sum(file.stat().st_size for file in files), len(files) if path.is_dir() else None
-            other = other or there != (artifact.size, artifact.nfiles)
-        if other:
+        same = provenance.same(path, artifact, thorough=thorough) if where.commit is None and path.exists() else True
+        if other or same is False:
             yield f"what lies at {artifact.path} in {where.name} is not what {root.stage} made: the thread is of that"
+        elif same is None:
+            yield f"{artifact.path} in {where.name} has the right size, and is not hashed: --hash does"
 
 
 def _metric(linker: Linker, where: Revision, asked: str, path: str, name: str) -> Thing:
@@ -186,7 +214,7 @@ def _metric(linker: Linker, where: Revision, asked: str, path: str, name: str) -
     roots = at(linker, where, path)
     content = where.files.content(path)
     if content is None and roots:
-        kept = linker.store.find(roots[0].artifact.md5)
+        kept = linker.store.verified(roots[0].artifact.md5)
         content = kept.read_bytes() if kept else None
     if content is None:
         raise HistoryError(
@@ -269,4 +297,6 @@ def _unknown(linker: Linker, where: Revision, name: str) -> HistoryError:
     if outer is not None and members:
         files = [f"{outer.path}/{path}" for path, _md5 in members]
         return HistoryError(f"{outer.path} holds no such file", where=name, fix=_nearest(name, files))
-    return HistoryError(f"there is no {name}", where=where.name, fix=_nearest(name, _known(linker, where)))
+    fix = _nearest(name, _known(linker, where))
+    shallow = edge(linker.past.repo)
+    return HistoryError(f"there is no {name}", where=where.name, fix=f"{fix} But {shallow}." if shallow else fix)

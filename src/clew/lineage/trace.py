@@ -13,7 +13,7 @@ from clew.history.lockfile import Artifact
 from clew.lineage import past, provenance, thing
 from clew.lineage.graph import Graph, Linker, Node
 from clew.lineage.nodes import artifact_id, artifact_node, run_id
-from clew.lineage.revision import Made, Revision
+from clew.lineage.revision import Made, Revision, edge
 from clew.lineage.thing import Root, Thing
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def trace(folder: Path, asked: str, rev: str | None = None, *, down: bool = Fals
     kept = store.open_store(Path(repo.workdir) if repo.workdir else None)
     history = past.open_past(repo)
     linker = Linker(history, kept)
-    found = thing.resolve(repo, linker, folder, asked, rev, thorough=thorough)
+    found = thing.resolve(repo, linker, folder, asked, rev, down=down, thorough=thorough)
     answer = Trace(found, notes=list(found.notes))
     if down:
         from clew.lineage.downstream import downstream
@@ -53,7 +53,10 @@ def trace(folder: Path, asked: str, rev: str | None = None, *, down: bool = Fals
         walk = Walk(repo, linker, thorough=thorough)
         answer.upstream = walk.upstream(found)
         answer.notes += walk.notes
-    answer.notes += linker.wrong
+    answer.notes += dict.fromkeys(linker.wrong)
+    broken = answer.upstream is not None and any(node.kind == "broken" for node in answer.upstream.nodes.values())
+    if repo.is_shallow and (down or broken):
+        answer.notes.append(edge(repo))
     if history.problem:
         answer.notes.append(history.problem)
     if not any(folder.is_dir() for folder in kept.folders):

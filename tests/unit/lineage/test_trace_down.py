@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from trace_repository import NOTES, PIPELINE, Repository, experiment, md5_of, run
 
+from clew.errors import HistoryError
 from clew.lineage.downstream import Down
 from clew.lineage.revision import is_declared
 from clew.lineage.trace import trace
@@ -159,3 +160,58 @@ def test_a_pipeline_that_does_not_tell_its_stages_is_said(repo: Repository, text
 )
 def test_which_stages_dvc_yaml_has(pipeline: str, params: str, stage: str, expected: bool | None) -> None:
     assert is_declared(pipeline, params, stage) is expected
+
+
+def test_code_of_a_folder_is_found_however_often_it_was_changed_before(repo: Repository) -> None:
+    """The run's dvc.lock is committed long before the code that it read: no commit that has both is needed."""
+    lock = (repo.root / "dvc.lock").read_text()
+    repo.write("src/lib/c.py", "c = 1\n")
+    run(repo)
+    made, code = (repo.root / "dvc.lock").read_text(), repo.read("src/lib/c.py")
+    (repo.root / "src/lib/c.py").unlink()
+    for number in range(4):
+        repo.write("README.md", f"{number}")
+        repo.write("dvc.lock", made)
+        repo.commit(f"Run {number}, without the code")
+    repo.write("dvc.lock", lock)
+    repo.write("src/lib/c.py", code)
+    repo.commit("Commit the code late")
+    found = down(repo, "src/lib/c.py")
+    assert [title for title in titles(found) if title.startswith("Run 0")]
+    assert {found.graph.nodes[e.end].name for e in found.graph.after(found.graph.roots[0])} == {"prepare", "train"}
+
+
+def test_code_that_no_commit_has_is_told(repo: Repository) -> None:
+    repo.write("src/lib/c.py", "c = 1\n")
+    run(repo)
+    (repo.root / "src/lib/c.py").unlink()
+    repo.commit("Run it, without the code")
+    found = trace(repo.root, "src/lib/a.py", down=True)
+    assert [note for note in found.notes if note.startswith("1 version of src/lib that runs read are neither in git")]
+
+
+def test_a_shallow_clone_says_that_it_does_not_know_all(repo: Repository, tmp_path: Path) -> None:
+    repo.git("clone", "-q", "--depth", "1", f"file://{repo.root}", str(tmp_path / "shallow"))
+    found = trace(tmp_path / "shallow", "data/raw", down=True)
+    assert [note for note in found.notes if note.startswith("this clone is shallow: `git fetch --unshallow`")]
+    with pytest.raises(HistoryError, match="this clone is shallow"):
+        trace(tmp_path / "shallow", "0" * 32)
+    with pytest.raises(HistoryError, match="this clone is shallow"):
+        trace(tmp_path / "shallow", "models/none")
+
+
+def test_a_branch_that_was_deleted_is_history_no_more(repo: Repository) -> None:
+    """The index keeps its commits; git does not."""
+    repo.git("checkout", "-q", "-B", "gone", "slow")
+    run(repo, rate=0.7)
+    repo.commit("Run it in vain")
+    new = md5_of(repo.read("models/aligned"))
+    repo.git("checkout", "-q", "main")
+    assert [node for node in down(repo, new).graph.nodes.values() if node.name == "models/aligned"]
+    repo.git("branch", "-qD", "gone")
+    repo.git("reflog", "expire", "--expire=now", "--all")
+    repo.git("gc", "-q", "--prune=now")
+    for walk in (True, False):
+        with pytest.raises(HistoryError, match="no such bytes in the history"):
+            trace(repo.root, new, down=walk)
+    assert titles(down(repo, "data/raw"))

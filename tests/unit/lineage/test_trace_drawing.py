@@ -129,7 +129,9 @@ def test_a_number_that_json_has_not_is_null(repo: Repository) -> None:
     def refuse(name: str) -> None:
         raise AssertionError(name)
 
-    told = drawing.as_json(trace(repo.root, "metrics/quality.json:stress.f1@base"))
+    found = trace(repo.root, "metrics/quality.json:stress.f1@base")
+    found.thing.facts["value"] = float("nan")
+    told = drawing.as_json(found)
     assert json.loads(told, parse_constant=refuse)["facts"]["value"] is None
 
 

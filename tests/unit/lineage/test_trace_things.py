@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from trace_repository import NOTES, Repository, experiment, md5_of, run, sha256_of
 
 from clew.errors import HistoryError
 from clew.lineage.trace import Trace, trace
+from examples.rows_repository import Repository as RowRepository
+from examples.rows_repository import row
 
 
 @pytest.fixture
@@ -214,17 +216,76 @@ def test_a_digest_that_is_nowhere_says_where_it_was_looked(repo: Repository) -> 
     assert "metrics/runtime/*.json of every commit; SHA-256s that params declare" in words
 
 
-def test_a_row_is_pointed_to_its_own_command(repo: Repository) -> None:
-    file = repo.root / "rows.parquet"
-    pq.write_table(pa.table({"row_id": ["ef" * 32]}), file)
-    content = file.read_bytes()
-    repo.run("prepare", [], {"data/rows.parquet": "stands for it"})
-    shutil.copy(file, repo.object(md5_of("stands for it")))
-    assert content
-    found = ask(repo, "ef" * 32)
-    assert (found.thing.kind, found.thing.roots) == ("row", [])
-    assert found.notes == [f"this is the id of a row: `clew rows trace {'ef' * 32}` tells its life"]
-    assert "rows of data/rows.parquet" in refused(repo, "ee" * 32)
+CALM, LOUD, QUIET = (row(text, "no", n) for n, text in enumerate(("the sea is calm", "it is too loud", "a quiet book")))
+CHILD = row("it is too slow", "yes", 1, parent_ids=[LOUD["row_id"]])
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> RowRepository:
+    """Two runs: LOUD is dropped by the second; CHILD is made for training; QUIET is in the test set."""
+    made = RowRepository(tmp_path / "rows")
+    made.run([CALM, LOUD, QUIET], side={QUIET["text"]: "test"}, add=[CHILD])
+    made.commit("One")
+    made.run([CALM, LOUD, QUIET], side={QUIET["text"]: "test"}, drop={LOUD["text"]: ("loud", 1.0)})
+    made.commit("Two")
+    return made
+
+
+def test_a_row_is_traced_by_the_files_that_hold_it(rows: RowRepository) -> None:
+    found = trace(rows.folder, CALM["row_id"])
+    assert found.thing.kind == "row"
+    assert paths(found) == [("data/splits", "train.parquet", "split"), ("data/train.parquet", "", "balance")]
+    assert f"`clew rows trace {CALM['row_id']}` tells its life" in found.notes[0]
+    assert "prepare" in [node.name for node in found.upstream.nodes.values()]
+    down = trace(rows.folder, CALM["row_id"], down=True).down
+    assert [commit.title for commit in down.held.commits] == ["One", "Two"]
+    assert paths(trace(rows.folder, QUIET["row_id"])) == [("data/splits", "test.parquet", "split")]
+
+
+def test_a_row_that_was_made_for_training_is_found_in_the_commit_that_has_it(rows: RowRepository) -> None:
+    for down in (False, True):
+        found = trace(rows.folder, CHILD["row_id"][:12], down=down)
+        assert paths(found) == [("data/train.parquet", "", "balance")]
+        assert found.thing.facts["row_id"] == CHILD["row_id"]
+    assert [commit.title for commit in found.down.held.commits] == ["One"]
+    assert "models/sft" in [node.name for node in found.down.graph.nodes.values()]
+
+
+def test_a_row_without_its_files_is_not_said_to_be_unused(rows: RowRepository) -> None:
+    command = [sys.executable, "-m", "clew", "trace", LOUD["row_id"], "--rev", "HEAD", "--down"]
+    trace(rows.folder, LOUD["row_id"])
+    for md5 in [file for file in (rows.folder / ".dvc/cache").rglob("*") if file.is_file() and file.suffix == ".dir"]:
+        md5.unlink()
+    done = subprocess.run(command, cwd=rows.folder, capture_output=True, text=True, check=True)
+    assert "clew rows trace" in done.stdout
+    assert "Nothing in the history" not in done.stdout
+
+
+def test_an_id_that_no_row_has(rows: RowRepository) -> None:
+    with pytest.raises(HistoryError, match=r"Looked in: .*the rows of all history"):
+        trace(rows.folder, "ee" * 32)
+
+
+def test_where_the_row_sets_cannot_be_kept_the_prepared_rows_are_asked(
+    rows: RowRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("Read-only file system")
+
+    monkeypatch.setattr("clew.lineage.archive.ask", full)
+    assert paths(trace(rows.folder, LOUD["row_id"])) == [("data/rows.parquet", "", "prepare")]
+
+
+def test_the_beginning_of_an_md5_is_enough_where_it_is_one(repo: Repository) -> None:
+    model = repo.read("models/aligned")
+    assert paths(ask(repo, md5_of(model)[:8])) == [("models/aligned", "", "train")]
+    assert paths(ask(repo, md5_of(model["w.bin"])[:8].upper())) == [("models/aligned", "w.bin", "train")]
+    assert paths(ask(repo, md5_of("print('train')\n")[:10])) == [("src/train.py", "", "")]
+    assert "no such bytes in the history" in refused(repo, "0" * 8)
+    text = (repo.root / "dvc.lock").read_text()
+    other = md5_of(model)[:8] + "0" * 24
+    repo.write("dvc.lock", text.replace(md5_of(repo.read("data/rows.bin")), other))
+    assert "2 MD5s begin so" in refused(repo, md5_of(model)[:8])
 
 
 # --- files that were handed over ---------------------------------------------------------------------------------
@@ -346,3 +407,56 @@ def test_nothing_is_written_but_the_index(repo: Repository) -> None:
                 assert thing.startswith("0")
     assert state() == before
     assert NOTES
+
+
+# --- what is no thing --------------------------------------------------------------------------------------------
+
+
+def test_what_has_no_end_is_not_read(repo: Repository, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(repo.root / "models" / "pipe")
+    for thing in ("/dev/zero", str(tmp_path / "pipe"), str(repo.root / "models" / "pipe"), "models/pipe"):
+        assert "neither a file nor a folder" in refused(repo, thing)
+    for thing in ("~", "/", str(tmp_path)):
+        assert "that folder holds far more than one thing" in refused(repo, thing)
+    assert "no such file" in refused(repo, "~nobody-of-this-name/x")
+
+
+def test_a_long_name_is_not_echoed(repo: Repository) -> None:
+    for thing in ("x" * 5000, "a/" * 2500, "metrics/quality.json:" + "y" * 5000):
+        assert len(refused(repo, thing)) < 200
+    assert "no such file" in refused(repo, "z" * 999) or "there is no" in refused(repo, "z" * 999)
+
+
+def test_a_file_that_git_does_not_track_is_hashed_as_one_from_outside(repo: Repository) -> None:
+    shutil.copy(repo.root / "models/aligned/w.bin", repo.root / "data" / "copy.bin")
+    found = ask(repo, "data/copy.bin")
+    assert (found.thing.kind, paths(found)) == ("file", [("models/aligned", "w.bin", "train")])
+    repo.write("data/new.bin", "never seen")
+    assert "no such bytes in the history (md5 " in refused(repo, "data/new.bin")
+
+
+def test_other_bytes_of_the_same_size_are_told(repo: Repository) -> None:
+    file = repo.root / "models/aligned/w.bin"
+    file.write_text(file.read_text()[::-1])
+    words = "what lies at models/aligned in work tree is not what train made: the thread is of that"
+    assert ask(repo, "models/aligned").notes == [words]
+
+
+def test_what_is_too_large_is_hashed_when_it_is_asked_for(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clew.lineage.provenance.AT_MOST", 4)
+    words = "models/aligned in work tree has the right size, and is not hashed: --hash does"
+    assert words in ask(repo, "models/aligned").notes
+    assert ask(repo, "models/aligned", thorough=True).notes == []
+
+
+@pytest.mark.parametrize("text", ["[", "{}", "[1]", '[{"md5": 1, "relpath": "a"}]', "null", '[{"relpath": "x"}]'])
+def test_a_listing_that_is_none_is_plain_words(repo: Repository, text: str) -> None:
+    """Its name is right, so it was written as it is."""
+    old, new = md5_of(repo.read("models/aligned")), md5_of(text) + ".dir"
+    repo.object(new).write_text(text)
+    repo.write("dvc.lock", (repo.root / "dvc.lock").read_text().replace(old, new))
+    for down in (False, True):
+        assert isinstance(ask(repo, "models/aligned/w.bin", down=down).notes, list)
+    if text != "{}":
+        assert [note for note in ask(repo, "models/aligned/w.bin").notes if "is no listing of a folder" in note]
