@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,13 +45,17 @@ class Store:
             return None
         return [Member(entry["relpath"], entry["md5"]) for entry in json.loads(path.read_bytes())]
 
-    def file(self, made_path: str, md5: str, wanted: str) -> Path | None:
-        """The file `wanted` of the out at `made_path` with `md5`: the out itself, or a file of its folder."""
+    def digest(self, made_path: str, md5: str, wanted: str) -> str:
+        """The md5 of the file `wanted` of the out at `made_path` with `md5`: the out itself, or a file of its folder.
+
+        "" where the cache lacks the folder's listing, or the folder the file. Raises HistoryError as `verified` does.
+        """
         if not md5.endswith(DIR):
-            return self.find(md5)
+            return md5
+        if self.verified(md5) is None:
+            return ""
         inner = wanted.removeprefix(made_path).lstrip("/")
-        digest = next((member.md5 for member in self.members(md5) or () if member.path == inner), None)
-        return self.find(digest) if digest else None
+        return next((member.md5 for member in self.members(md5) or () if member.path == inner), "")
 
     def verified(self, md5: str) -> Path | None:
         """The same as `find`, hashed first; raises HistoryError where the cache holds something else."""
@@ -65,22 +70,32 @@ class Store:
 
 
 def open_store(root: Path | None) -> Store:
-    """The cache that DVC's configuration names (`cache.dir`; the local file goes over the shared one).
+    """The cache that DVC's configuration names (`cache.dir`), and the one in the repository.
 
-    root: of the work tree; None for a bare repository, which has none.
+    root: of the work tree; None for a bare repository, whose cache the settings of the user or machine may name.
     """
-    if root is None:
-        return Store(())
     named = None
-    for file in (root / ".dvc" / "config", root / ".dvc" / "config.local"):
-        config = configparser.ConfigParser(interpolation=None)
+    for file in config_files(root):
+        config = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=("#",))
         try:
             config.read(file, encoding="utf-8")
-        except configparser.Error:
+        except (configparser.Error, UnicodeDecodeError, OSError):
             continue
-        named = config.get("cache", "dir", fallback=named)
-    own = root / ".dvc" / "cache"
-    return Store((((root / ".dvc") / named).resolve(), own) if named else (own,))
+        value = config.get("cache", "dir", fallback="").strip().strip("\"'")
+        if value:
+            named = (file.parent / Path(value).expanduser()).resolve()
+    own = [root / ".dvc" / "cache"] if root else []
+    return Store(tuple([named, *own] if named else own))
+
+
+def config_files(root: Path | None) -> list[Path]:
+    """DVC's configuration, what goes over the others last: of the machine, the user, the repository, this clone."""
+    import platformdirs
+
+    system = os.environ.get("DVC_SYSTEM_CONFIG_DIR") or platformdirs.site_config_dir("dvc", "iterative")
+    user = os.environ.get("DVC_GLOBAL_CONFIG_DIR") or platformdirs.user_config_dir("dvc", "iterative")
+    found = [Path(system) / "config", Path(user) / "config"]
+    return [*found, root / ".dvc" / "config", root / ".dvc" / "config.local"] if root else found
 
 
 def md5_of(path: Path) -> str:

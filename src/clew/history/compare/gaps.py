@@ -66,7 +66,7 @@ def tests(
     rng = intervals.generator(seed, f"{asked.task}/{asked.attribute}")
     n = int(sum(table.sum() for table in tables))
     otherwise = n - int(sum(table.reshape(4, 4).trace() for table in tables))
-    how = paired.Rows(n, otherwise, confidence, coarse)
+    how = paired.Rows(n, paired.least(otherwise), confidence, coarse)
     points = distances(tables[0][None], tables[1][None])
     spread = distances(*(rng.multinomial(int(t.sum()), t / t.sum(), size=draws).astype(float) for t in tables))
     found: dict[str, Paired | str] = {}

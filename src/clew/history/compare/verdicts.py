@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clew import paths
+from clew.errors import HistoryError
 from clew.history import store as stores
 from clew.history.compare import gaps, numbers, paired
 from clew.history.compare.model import SAME, Number, Paired, Shared
@@ -26,7 +27,10 @@ class Setting:
 
     @property
     def alpha(self) -> float:
-        """The chance of one false verdict or more in the view, if nothing differs."""
+        """About the chance of one false verdict or more in the view, if nothing differs.
+
+        For accuracy it is at most that (`paired.sign`); the other tests are bootstraps, which only come near it.
+        """
         return round(1 - self.confidence, 10)
 
 
@@ -43,11 +47,14 @@ def setting(side: Snapshot) -> Setting:
 
 
 class Predictions:
-    """Predictions of revisions: from DVC's cache, or the work tree where its file is the one. Each is read once."""
+    """Predictions of revisions: from DVC's cache, or the work tree where its file is the one. Each is read once.
+
+    DVC does not check what lies in its cache, so a file is believed only if it has the md5 that dvc.lock names.
+    """
 
     def __init__(self, store: stores.Store, root: Path | None) -> None:
         self.store, self.root = store, root
-        self.known: dict[str, list[Mapping[str, Any]] | str] = {}
+        self.known: dict[str, list[Mapping[str, Any]] | str | None] = {}
 
     def of(self, side: Snapshot, variant: str) -> tuple[str, list[Mapping[str, Any]] | str]:
         """(md5, rows), or (md5, why there are none)."""
@@ -55,14 +62,25 @@ class Predictions:
         made = side.out(path)
         if made is None or not made.md5:
             return "", f"dvc.lock of {side.name} names no predictions of {variant}"
-        if made.md5 not in self.known:
-            file = self.store.file(made.path, made.md5, path) or self._lying(path, made.md5)
-            self.known[made.md5] = (
-                paired.read(file)
-                if file
-                else f"the predictions of {variant} in {side.name} are not in DVC's cache here (`dvc pull` brings them)"
-            )
-        return made.md5, self.known[made.md5]
+        try:
+            md5 = self.store.digest(made.path, made.md5, path)
+        except HistoryError as error:
+            return "", f"{error.what}: {error.where}"
+        if md5 not in self.known:
+            self.known[md5] = self._read(md5, path)
+        found = self.known[md5]
+        absent = f"the predictions of {variant} in {side.name} are not in DVC's cache here (`dvc pull` brings them)"
+        return md5, absent if found is None else found
+
+    def _read(self, md5: str, path: str) -> list[Mapping[str, Any]] | str | None:
+        """The rows, or why they cannot be read or believed; None where there is no such file."""
+        wrong = None
+        try:
+            file = self.store.verified(md5) if md5 else None
+        except HistoryError as error:
+            file, wrong = None, f"{error.what}, so it is not believed: {error.where}"
+        file = file or self._lying(path, md5)
+        return paired.read(file) if file else wrong
 
     def _lying(self, path: str, md5: str) -> Path | None:
         file = self.root / path if self.root else None

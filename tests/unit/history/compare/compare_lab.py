@@ -10,7 +10,7 @@ from typing import Any
 
 from clew import io, rows
 from clew.evaluation import quality
-from clew.history import repository
+from clew.history import lockfile, repository
 from clew.history.compare import view as views
 from clew.history.compare.model import Number, Side, View
 from examples.history import commit, git
@@ -119,10 +119,26 @@ class Lab:
         io.write_parquet(aside, found, rows.PREDICTION_SCHEMA)
         digest = md5(aside.read_bytes())
         if cached:
-            place = self.root / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
-            place.parent.mkdir(parents=True, exist_ok=True)
-            aside.replace(place)
+            aside.replace(self.place(digest))
         return digest
+
+    def place(self, digest: str) -> Path:
+        """Where the cache keeps a file."""
+        place = self.root / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def digest(self, lock: str, path: str) -> str:
+        """The md5 of an out by a dvc.lock's text."""
+        return next(o.md5 for s in lockfile.read(lock).values() for o in s.outs if o.path == path)
+
+    def as_folder(self, lock: str) -> lockfile.Artifact:
+        """The out that data/predictions would be, had one stage made it; its listing goes into the cache."""
+        names = [f"{variant}.parquet" for variant in ("base", "sft")]
+        entries = [{"md5": self.digest(lock, f"data/predictions/{name}"), "relpath": name} for name in names]
+        text = json.dumps(entries)
+        self.place(md5(text) + ".dir").write_text(text)
+        return lockfile.Artifact("data/predictions", md5(text) + ".dir", None, 2)
 
     def lock(self, texts: dict[str, str | None], ran: str, digests: dict[str, str], rename: str) -> str:
         rate, _, code = ran.partition("|")

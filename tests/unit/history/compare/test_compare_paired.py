@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from compare_lab import predictions
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clew.evaluation import intervals
@@ -40,6 +40,19 @@ def test_few_rows_answered_otherwise_bound_the_p_value() -> None:
     """Four rows of 40, all to the better: the bootstrap alone would say 0.03, swapping the sides says 1/8."""
     found = pair_test(predictions(range(4), range(40)), predictions([], range(40)), "accuracy")
     assert found.p == pytest.approx(2.0**-3)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 12), st.integers(0, 12))
+def test_accuracy_is_never_surer_than_the_exact_sign_test(lost: int, won: int) -> None:
+    """Its p is at least that of McNemar's exact test, so that the level holds for few rows, too."""
+    from scipy.stats import binomtest
+
+    before, after = predictions(range(lost, lost + won), range(30)), predictions(range(lost), range(30))
+    exact = binomtest(won, lost + won).pvalue if lost + won else 1.0
+    assert paired.sign((before, after)) == pytest.approx(exact)
+    if lost + won:
+        assert pair_test(before, after, "accuracy", draws=100, coarse=True).p >= exact - 1e-12
 
 
 def test_too_few_draws_for_the_tests_do_not_hide_a_plain_difference() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
-from compare_lab import PARITY, Lab, N, number, predictions
+from compare_lab import PARITY, Lab, N, md5, number, predictions
 
-from clew.history.compare import gaps, paired
+from clew.history import store as stores
+from clew.history.compare import gaps, paired, verdicts
 from clew.history.compare.model import BETTER, SAME, WORSE
 
 
@@ -97,15 +99,62 @@ def test_predictions_in_the_work_tree_stand_in_for_the_cache_if_they_are_the_sam
     assert number(lab.side(), "stress.accuracy").verdict is None
 
 
-def test_a_damaged_prediction_file_is_a_reason_and_no_crash(lab: Lab) -> None:
+def test_a_file_that_is_not_the_one_of_dvc_lock_gives_no_verdict(lab: Lab) -> None:
+    """The other side's predictions under this side's name: unhashed, they would be no difference."""
+    lab.git("checkout", "-q", "-b", "bad")
+    lab.commit("Answer all wrongly", wrong=range(N), rate=0.1)
+    assert number(lab.side("main", "bad"), "stress.accuracy").verdict == WORSE
+    locks = [lab.git("show", f"{rev}:dvc.lock") for rev in ("main", "bad")]
+    good, bad = (lab.place(lab.digest(lock, "data/predictions/sft.parquet")) for lock in locks)
+    bad.chmod(0o644)
+    shutil.copy(good, bad)
+    found = number(lab.side("main", "bad"), "stress.accuracy")
+    assert (found.verdict, found.paired) == (None, None)
+    assert found.reason.startswith("the cache holds another file than ")
+    assert "so it is not believed" in found.reason
+
+
+def test_a_prediction_file_that_is_no_parquet_is_a_reason_and_no_crash(lab: Lab) -> None:
     lab.write(wrong=[], rate=0.01)
-    for file in (lab.root / ".dvc/cache").rglob("*"):
-        if file.is_file():
-            file.chmod(0o644)
-            file.write_bytes(b"not parquet")
+    path = lab.root / "dvc.lock"
+    lab.place(md5("no parquet")).write_text("no parquet")
+    old = lab.digest(path.read_text(), "data/predictions/sft.parquet")
+    path.write_text(path.read_text().replace(old, md5("no parquet")))
     found = number(lab.side(), "stress.accuracy")
     assert found.verdict is None
     assert "cannot be read" in found.reason
+
+
+def test_predictions_that_are_one_out_are_told_apart_by_its_listing(lab: Lab) -> None:
+    """A stage may make the folder whole: its md5 is one, its files are as many as there are variants."""
+    texts = [str(lab.files(wrong=wrong, rate=0.01 + len(wrong))["dvc.lock"]) for wrong in ([], [0, 4, 8])]
+    outs = [lab.as_folder(text) for text in texts]
+    predictions = verdicts.Predictions(stores.open_store(lab.root), lab.root)
+    for text, made in zip(texts, outs, strict=True):
+        side = SimpleNamespace(name="x", out=lambda path, made=made: made)
+        for variant in ("base", "sft"):
+            found, rows = predictions.of(side, variant)
+            assert found == lab.digest(text, f"data/predictions/{variant}.parquet")
+            assert len(rows) == N
+
+
+def test_the_verdicts_hold_the_level_that_was_asked_for(lab: Lab) -> None:
+    """Seven rows better and none worse is sure of one test, and not of all of the view."""
+    lab.write(wrong=[*range(0, N, 4)][7:], rate=0.01)
+    side = lab.side()
+    found = number(side, "stress.accuracy")
+    assert found.paired.p == pytest.approx(2.0**-6)
+    assert 0.05 < found.paired.holm < 0.5
+    assert {n.verdict for n in side.numbers if n.paired and n.paired.holm > 0.05} == {SAME}
+
+
+def test_few_draws_do_not_hide_a_plain_difference_from_the_view(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paired, "MOST", 200)
+    lab.write(wrong=[], rate=0.01)
+    view = lab.compare()
+    assert view.resamples == 200
+    assert 2 / (view.resamples + 1) * view.tests > 0.05, "too few for the smallest p that the draws alone can give"
+    assert number(view.sides[0], "stress.accuracy").verdict == BETTER
 
 
 def test_a_metric_that_one_side_lacks_has_no_verdict(lab: Lab) -> None:
