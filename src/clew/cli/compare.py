@@ -40,6 +40,12 @@ def compare(
         raise typer.BadParameter("choose one of --json and --md")
     if fail_if_worse and no_tests:
         raise typer.BadParameter("--fail-if-worse needs the tests that --no-tests skips")
+    if html is not None and html.is_dir():
+        from clew.errors import SetupError
+
+        raise SetupError(
+            "it is a folder", where=f"--html {html}", fix=f"Name a file: `--html {html / 'compare.html'}`."
+        )
     from clew.history import repository
     from clew.history.compare import view as views
 
@@ -55,8 +61,15 @@ def _write(view: View, *, as_json: bool, as_markdown: bool, html: Path | None) -
         from clew import io
         from clew.history.compare import page
 
-        with io.replace_file(html) as aside:
-            aside.write_text(page.render(view), encoding="utf-8")
+        text = page.render(view)
+        try:
+            with io.replace_file(html) as aside:
+                aside.write_text(text, encoding="utf-8")
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            from clew.errors import SetupError
+
+            why = f"it cannot be written ({error.strerror})"
+            raise SetupError(why, where=f"--html {html}", fix="Name another file.") from None
     if as_json:
         from clew.history.compare import as_json as writer
 

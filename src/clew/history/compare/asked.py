@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
-from clew.history import blocks, documents
+from clew.history import blocks, documents, table
 from clew.history.compare.model import Param
 from clew.history.documents import Flat
 from clew.history.lockfile import Stage
@@ -39,24 +39,23 @@ def others(before: Snapshot, after: Snapshot, but: Iterable[str]) -> tuple[Param
 
 
 def differ(before: Flat, after: Flat) -> list[Param]:
-    """What `dvc params diff` shows: the names whose values differ, or that one side alone has.
+    """The names whose values differ, or that one side alone has, as `dvc params diff` and `dvc metrics diff` judge.
+
+    So null is no value, and true is 1; DVC also tells [1] from [1.0], which are one here.
 
     >>> differ({"a": 1, "b": 2}, {"a": 1, "b": 3.5})
     [Param(name='b', before=2, after=3.5, on='both', not_run=())]
     """
     found = []
-    for name in dict.fromkeys([*before, *after]):
-        first, second = before.get(name, NOTHING), after.get(name, NOTHING)
-        if first is NOTHING:
-            found.append(Param(name, None, second, "after"))
-        elif second is NOTHING:
-            found.append(Param(name, first, None, "before"))
-        elif first != second or isinstance(first, bool) != isinstance(second, bool):
-            found.append(Param(name, first, second, "both"))
+    for name, (first, second) in table.differing(before, after).items():
+        on: Literal["both", "before", "after"] = "both"
+        if name not in before or name not in after:
+            on = "before" if name in before else "after"
+        found.append(Param(name, first, second, on))
     return found
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=16384)
 def sections(params: str) -> tuple[str, ...]:
     """The dotted names of the params in a stage's block: `sft`, `compress.int8`, `seed`."""
     found = []
@@ -91,7 +90,7 @@ def not_run(param: str, side: Snapshot, stages: Iterable[str]) -> tuple[str, ...
     return tuple(found)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=16384)
 def ran_with(params: str, section: str) -> Flat:
     """One section of the params in a stage's block by dotted name; {} where it cannot be read."""
     from ruamel.yaml.error import YAMLError

@@ -6,7 +6,7 @@ it changed. Where the two disagree, the file was edited after the run, or the ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LOCK = "requirements.lock"
 PLACES = ("src/", LOCK)
 """What of a stage's deps is code."""
+LITTER = (".DS_Store", "Thumbs.db")
+"""What other programs leave in folders, beside what Python compiles."""
 LIMIT = 5000
 """Commits that are looked through, newest first."""
 
@@ -27,7 +29,7 @@ LIMIT = 5000
 def files(repo: pygit2.Repository, before: Snapshot, after: Snapshot) -> tuple[CodeFile, ...]:
     """The code files of either side's stages that differ in git, or by the md5 that dvc.lock has of them."""
     ours, theirs = declared(before), declared(after)
-    old, new = (_by_path(side, [*ours, *theirs]) for side in (before, after))
+    old, new = (_by_path(repo, side, [*ours, *theirs]) for side in (before, after))
     changed = {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}
     by_lock = {dep for dep in ours.keys() & theirs.keys() if ours[dep][0] != theirs[dep][0]}
     hidden = {dep for dep in by_lock if not any(_within(path, dep) for path in changed)}
@@ -60,14 +62,33 @@ def _within(path: str, dep: str) -> bool:
     return path == dep or path.startswith(f"{dep}/")
 
 
-def _by_path(side: Snapshot, deps: Iterable[str]) -> dict[str, str]:
+def _by_path(repo: pygit2.Repository, side: Snapshot, deps: Iterable[str]) -> dict[str, str]:
     """Path → git id of every file at or below `deps`; of the work tree's files the id that they would have."""
     found: dict[str, str] = {}
     for dep in dict.fromkeys(deps):
-        for path, name in side.files.files(dep).items():
-            if "__pycache__" not in path:
-                found[path] = _id(side.files.root / path) if isinstance(side.files, OnDisk) else name
+        names = {path: name for path, name in side.files.files(dep).items() if path == dep or not _is_litter(path)}
+        if isinstance(side.files, OnDisk):
+            left = _ignored(repo, [path for path in names if path != dep])
+            found |= {path: _id(side.files.root / path) for path in names if path not in left}
+        else:
+            found |= names
     return found
+
+
+def _is_litter(path: str) -> bool:
+    *folders, name = path.split("/")
+    return name in LITTER or name.endswith(".pyc") or "__pycache__" in folders
+
+
+def _ignored(repo: pygit2.Repository, paths: Sequence[str]) -> set[str]:
+    """Those that .gitignore or .dvcignore leaves out and that are in no commit: what lies in a folder by chance."""
+    import pathspec
+
+    file = Path(repo.workdir) / ".dvcignore"
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
+    by_dvc = pathspec.PathSpec.from_lines("gitwildmatch", lines)
+    left = (path for path in paths if repo.path_is_ignored(path) or by_dvc.match_file(path))
+    return {path for path in left if path not in repo.index}
 
 
 def _id(path: Path) -> str:

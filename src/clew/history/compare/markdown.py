@@ -34,7 +34,7 @@ def _side(view: View, side: Side, *, every: bool) -> list[str]:
     parts.append(_summary(view, side))
     shown = sorted(_shown(side), key=lambda number: number.verdict == BETTER)
     if shown:
-        rows = [(_mark(n), f"{code(n.name)} {n.variant}", *_values(n), plain(told.difference(n))) for n in shown]
+        rows = [(_mark(n), f"{code(n.name)} {plain(n.variant)}", *_values(n), plain(told.difference(n))) for n in shown]
         parts.append(table(("", "number", "before", "after", "difference"), rows))
     parts += [f"⚠ {plain(line)}" for line in told.overlaps(side)]
     if side.params:
@@ -43,9 +43,8 @@ def _side(view: View, side: Side, *, every: bool) -> list[str]:
     lines = [*told.data(side.data), *side.data.missing]
     parts.append("**Went in**\n\n" + listed([plain(line) for line in lines] or ["the same data and base model"]))
     parts.append("**Code**\n\n" + listed(list(_code(side)) or ["the same code"]))
-    parts.append(
-        "**Why**\n\n" + listed([f"{code(told.chain(r))}: {plain(told.end(r))}" for r in side.reaches] or ["–"])
-    )
+    why = [f"{told.KINDS[r.kind]}: {code(told.chain(r))}: {plain(told.end(r))}" for r in side.reaches]
+    parts.append("**Why**\n\n" + listed(why or ["–"]))
     if side.numbers:
         parts += [folded(f"Every number ({len(side.numbers)})", _every(side) if every else "Too many: see `--json`.")]
     if side.others:
@@ -83,7 +82,7 @@ def _late(stages: Sequence[str]) -> str:
 
 def _code(side: Side) -> Iterable[str]:
     for file in side.code:
-        said = f"{code(file.path)} {told.file(file)}; read by {', '.join(told.stages(file.stages))}"
+        said = f"{code(file.path)} {told.file(file)}; read by {plain(', '.join(told.stages(file.stages)))}"
         yield "\n  - ".join([said, *(code(title) for title in told.titles(file, 5))])
 
 

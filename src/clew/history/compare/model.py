@@ -16,6 +16,7 @@ WORSE: Verdict = "worse"
 SAME: Verdict = "no difference shown"
 
 Kind = Literal["quality", "fairness", "size", "time"]
+Change = Literal["param", "code", "data", "pipeline", "unexplained"]
 Entry = Mapping[str, Any]
 """{value, low, high, n, reason}, as metrics/quality.json has it; {} where a revision has none."""
 
@@ -116,12 +117,13 @@ class Cost(NamedTuple):
 class Reach(NamedTuple):
     """How far a change goes: `roots` name what was changed, `stages` are those it reaches, in the pipeline's order.
 
-    kind: param, code, data or unexplained (a stage made something else of the same inputs). variants: those whose
-    numbers it reaches, `spared` those that it does not. ends_at: stages that it reached and that made the same bytes
-    all the same. not_run: it has not gone through the pipeline yet; what is named is what it will reach.
+    kind: param, code, data, pipeline (a stage's command, deps or params differ in dvc.lock) or unexplained (a stage
+    made something else of the same inputs). variants: those whose numbers it reaches, `spared` those that it does not.
+    ends_at: stages that it reached and that made the same bytes all the same. not_run: it has not gone through the
+    pipeline yet; what is named is what it will reach.
     """
 
-    kind: Literal["param", "code", "data", "unexplained"]
+    kind: Change
     roots: tuple[str, ...]
     stages: tuple[str, ...]
     files: tuple[str, ...]

@@ -113,8 +113,9 @@ def _two(view: View, side: Side, write: Writer) -> None:
     _cost(side, write)
     write.head("Why")
     if not side.reaches:
-        write.line("no change of params, data or code", indent=2)
-    write.listed([f"{told.chain(reach)}: {told.end(reach)}" for reach in side.reaches], 2 * MOST)
+        write.line("no change of params, data, code or pipeline", indent=2)
+    reaches = [f"{told.KINDS[reach.kind]}: {told.chain(reach)}: {told.end(reach)}" for reach in side.reaches]
+    write.listed(reaches, 2 * MOST)
     write.console.print()
 
 

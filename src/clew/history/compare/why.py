@@ -8,103 +8,54 @@ each entry in it (`evaluate` of data/predictions/) passes on only to the numbers
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from clew.history import blocks
 from clew.history.compare import numbers
-from clew.history.compare.asked import not_run, reads
+from clew.history.compare.asked import not_run, reads, sections
 from clew.history.compare.code import PLACES
-from clew.history.compare.model import CodeFile, Param, Reach
-from clew.history.lockfile import Artifact, Stage
+from clew.history.compare.graph import Graph, Outs, draw
+from clew.history.compare.model import Change, CodeFile, Param, Reach
+from clew.history.lockfile import Stage
 from clew.history.snapshot import Snapshot
 
 BY_VARIANT = (numbers.QUALITY, numbers.FAIRNESS)
 
 
-class Graph(NamedTuple):
-    """stages: in the pipeline's order, those switched off left out. made: path → md5 on each side."""
+class Start(NamedTuple):
+    """Where a change begins: what was changed, and the stages that read it."""
 
-    stages: Mapping[str, Stage]
-    made: tuple[Mapping[str, str], Mapping[str, str]]
-    files: tuple[str, ...]
-    variants: tuple[str, ...]
+    kind: Change
+    root: str
+    stages: tuple[str, ...]
+    waits: bool
 
 
 def reaches(before: Snapshot, after: Snapshot, params: Sequence[Param], code: Sequence[CodeFile]) -> tuple[Reach, ...]:
     """How far each change goes; changes that go the same way are told together."""
     graph = draw(before, after)
-    starts: list[tuple[Literal["param", "code", "data", "unexplained"], str, tuple[str, ...], bool]] = []
-    for param in params:
-        starts.append(("param", param.name, _readers(graph, param.name), bool(param.not_run)))
+    starts = [Start("param", param.name, _readers(graph, param.name), bool(param.not_run)) for param in params]
     for file in code:
         stages = tuple(name for name in file.stages if name in graph.stages)
-        starts.append(("code", file.path, stages, not file.run))
-    for path, stages in _brought(graph, before, after):
-        starts.append(("data", path, stages, False))
-    known = {stage for _, _, stages, waits in starts if not waits for stage in stages}
-    for name in unexplained(graph, before, known):
-        starts.append(("unexplained", name, (name,), False))
-    together: dict[tuple[str, tuple[str, ...], bool], list[str]] = {}
-    for kind, root, stages, waits in starts:
-        together.setdefault((kind, stages, waits), []).append(root)
-    return tuple(
-        follow(graph, kind, tuple(roots), stages, waits)  # type: ignore[arg-type]
-        for (kind, stages, waits), roots in together.items()
-    )
+        starts.append(Start("code", file.path, stages, not file.run))
+    starts += [Start("data", path, stages, False) for path, stages in _brought(graph, before, after)]
+    starts += _called(graph, before, after, starts)
+    known = {stage for start in starts if not start.waits for stage in start.stages}
+    starts += [Start("unexplained", name, (name,), False) for name in unexplained(graph, before, known)]
+    together: dict[tuple[Change, tuple[str, ...], bool], list[str]] = {}
+    for start in starts:
+        together.setdefault((start.kind, start.stages, start.waits), []).append(start.root)
+    return tuple(follow(graph, kind, tuple(roots), stages, waits) for (kind, stages, waits), roots in together.items())
 
 
 def waiting(before: Snapshot, after: Snapshot, params: Sequence[Param]) -> tuple[Param, ...]:
     """The params with `not_run`: stages that give numbers only, a report that is not made again being no matter."""
+    if not params:
+        return ()
     graph = draw(before, after)
     giving = giving_numbers(graph, graph.stages) or set(graph.stages)
     stages = [name for name in graph.stages if name in giving]
     return tuple(param._replace(not_run=not_run(param.name, after, stages)) for param in params)
-
-
-def draw(before: Snapshot, after: Snapshot) -> Graph:
-    """The graph of the later side, or of the earlier where the later has no dvc.lock that can be read."""
-    side = after if after.stages else before
-    stages = {name: stage for name, stage in side.stages.items() if _on(name, side)}
-    found = numbers.content(side, numbers.QUALITY)
-    variants = [str(name) for name in side.params.get("predict.variants") or () if name in found]
-    variants += [name for name in found if name not in variants]
-    made = ({out.path: out.md5 for out in _outs(one.stages.values())} for one in (before, after))
-    first, second = made
-    return Graph(_ordered(stages), (first, second), tuple(side.metrics), tuple(variants))
-
-
-def _on(name: str, side: Snapshot) -> bool:
-    """Whether an instance of a fan-out is still asked for: DVC takes none out of dvc.lock that was switched off."""
-    stage, at, item = name.partition("@")
-    lists = [value for key, value in side.params.items() if key.startswith(f"{stage}.") and isinstance(value, list)]
-    return not at or not lists or any(item in map(str, value) for value in lists)
-
-
-def _outs(stages: Iterable[Stage]) -> Iterable[Artifact]:
-    return (out for stage in stages for out in stage.outs)
-
-
-def _ordered(stages: Mapping[str, Stage]) -> dict[str, Stage]:
-    """The stages with those that feed them first; dvc.lock's order where that leaves a choice."""
-    feeds = {
-        name: [other for other, made in stages.items() if other != name and links(made, stage)]
-        for name, stage in stages.items()
-    }
-    found: dict[str, Stage] = {}
-    while len(found) < len(stages):
-        ready = [name for name in stages if name not in found and all(other in found for other in feeds[name])]
-        for name in ready or [name for name in stages if name not in found]:  # a circle cannot run, but can be written
-            found[name] = stages[name]
-    return found
-
-
-def links(maker: Stage, reader: Stage) -> list[tuple[str, str]]:
-    """(out, dep): what `reader` reads of what `maker` makes, exactly, from within it, or as part of a folder."""
-    return [(out.path, dep.path) for out in maker.outs for dep in reader.deps if touches(out.path, dep.path)]
-
-
-def touches(first: str, second: str) -> bool:
-    """Whether two paths are the same, or one lies in the other."""
-    return first == second or first.startswith(f"{second}/") or second.startswith(f"{first}/")
 
 
 def _readers(graph: Graph, param: str) -> tuple[str, ...]:
@@ -117,49 +68,83 @@ def _brought(graph: Graph, before: Snapshot, after: Snapshot) -> list[tuple[str,
         {dep.path: dep.md5 for stage in side.stages.values() for dep in stage.deps if not dep.path.startswith(PLACES)}
         for side in (before, after)
     ]
-    made = [out.path for out in _outs(graph.stages.values())]
+    made = Outs(graph.stages)
     found = []
     for path in sorted(sides[0].keys() & sides[1].keys()):
-        if sides[0][path] != sides[1][path] and not any(touches(path, out) for out in made):
+        if sides[0][path] != sides[1][path] and next(made.touching(path), None) is None:
             found.append((path, tuple(n for n, s in graph.stages.items() if any(d.path == path for d in s.deps))))
     return found
 
 
+def _called(graph: Graph, before: Snapshot, after: Snapshot, starts: Sequence[Start]) -> list[Start]:
+    """What changed in how a stage is run: its command, the paths that it reads, the params that it was run with.
+
+    What is told of already (a code file that was added, a param that differs) is left out.
+    """
+    told = {(start.kind, stage) for start in starts if not start.waits for stage in start.stages}
+    code = {(start.root, stage) for start in starts if start.kind == "code" for stage in start.stages}
+    found = []
+    for name in graph.stages:
+        old, new = before.stages.get(name), after.stages.get(name)
+        if old is None or new is None:
+            continue
+        first, second = ({dep.path for dep in stage.deps} for stage in (old, new))
+        fresh = [path for path in sorted(first ^ second) if not _told(code, name, path)]
+        roots = [f"{name} {'reads' if path in second else 'no longer reads'} {path}" for path in fresh]
+        roots += [f"the command of {name}"] if old.cmd != new.cmd else []
+        roots += (
+            [f"the params that {name} ran with"] if ("param", name) not in told and _ran_otherwise(old, new) else []
+        )
+        found += [Start("pipeline", root, (name,), False) for root in roots]
+    return found
+
+
+def _told(code: set[tuple[str, str]], stage: str, dep: str) -> bool:
+    return any(of == stage and (path == dep or path.startswith(f"{dep}/")) for path, of in code)
+
+
+def _ran_otherwise(old: Stage, new: Stage) -> bool:
+    """Whether two blocks differ in params, and not only in how they are written."""
+    from ruamel.yaml.error import YAMLError
+
+    if old.params == new.params:
+        return False
+    try:
+        return repr(blocks.load(old.params)) != repr(blocks.load(new.params))
+    except (YAMLError, ValueError):
+        return sections(old.params) != sections(new.params)
+
+
 def unexplained(graph: Graph, before: Snapshot, known: set[str]) -> list[str]:
-    """Stages that made something else of the same params, code and inputs: on another machine, or by chance."""
+    """Stages that made something else of the same params, code and inputs: on another machine, or by chance.
+
+    known: stages that another change starts at, their params, command and deps among them.
+    """
     found = []
     for name, stage in graph.stages.items():
         old = before.stages.get(name)
-        if old is None or name in known:
+        if old is None or name in known or {dep[:2] for dep in old.deps} != {dep[:2] for dep in stage.deps}:
             continue
-        same_inputs = {dep[:2] for dep in old.deps} == {dep[:2] for dep in stage.deps} and old.params == stage.params
-        if same_inputs and {out[:2] for out in old.outs} != {out[:2] for out in stage.outs}:
+        if {out[:2] for out in old.outs} != {out[:2] for out in stage.outs}:
             found.append(name)
     return found
 
 
-def follow(
-    graph: Graph,
-    kind: Literal["param", "code", "data", "unexplained"],
-    roots: tuple[str, ...],
-    starts: tuple[str, ...],
-    waits: bool,
-) -> Reach:
+def follow(graph: Graph, kind: Change, roots: tuple[str, ...], starts: tuple[str, ...], waits: bool) -> Reach:
     """Where a change goes from the stages that read it. waits: it has not run, so every out counts as differing."""
     reached: dict[str, set[str] | None] = dict.fromkeys(starts)  # None: wholly, else only for these entries of a folder
     ends = []
     for name, stage in graph.stages.items():
         if name not in reached:
             continue
-        passes = [out for out in stage.outs if waits or graph.made[0].get(out.path) != graph.made[1].get(out.path)]
+        passes = {out.path for out in stage.outs if waits or graph.made[0].get(out.path) != graph.made[1].get(out.path)}
         if not passes:
             ends.append(name)
-        for other, reader in graph.stages.items():
-            for out, dep in links(Stage("", (), tuple(passes), ""), reader) if other != name else ():
-                _reach(reached, other, out, dep)
-    files = tuple(
-        path for path in graph.files if any(path == out.path for n in reached for out in graph.stages[n].outs)
-    )
+        for link in graph.feeds[name]:
+            if link.out.path in passes:
+                _reach(reached, link.reader, link.out.path, link.dep)
+    given = {out.path for name in reached for out in graph.stages[name].outs}
+    files = tuple(path for path in graph.files if path in given)
     variants = _variants(graph, reached)
     spared = tuple(name for name in graph.variants if name not in variants)
     giving = giving_numbers(graph, reached) or set(starts)
@@ -186,10 +171,17 @@ def _variants(graph: Graph, reached: Mapping[str, set[str] | None]) -> tuple[str
 
 def giving_numbers(graph: Graph, reached: Iterable[str]) -> set[str]:
     """Those of the reached stages that give a number, or feed one that does: the report at the end is left out."""
-    within = list(reached)
-    found = {name for name in within if any(out.path in graph.files for out in graph.stages[name].outs)}
-    while True:
-        more = {n for n in within if n not in found and any(links(graph.stages[n], graph.stages[o]) for o in found)}
-        if not more:
-            return found
-        found |= more
+    within = set(reached)
+    files = set(graph.files)
+    makers: dict[str, list[str]] = {}
+    for name in within:
+        for link in graph.feeds[name]:
+            makers.setdefault(link.reader, []).append(name)
+    waiting = [name for name in within if any(out.path in files for out in graph.stages[name].outs)]
+    found = set(waiting)
+    while waiting:
+        for maker in makers.get(waiting.pop(), ()):
+            if maker not in found:
+                found.add(maker)
+                waiting.append(maker)
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from clew.history.compare.model import BETTER, SAME, WORSE, CodeFile, Cost, Number, Reach, Side, Verdict, View
+from clew.history.compare.model import BETTER, SAME, WORSE, Change, CodeFile, Cost, Number, Reach, Side, Verdict, View
 from clew.history.snapshot import Snapshot
 from clew.lineage.data_changes import Count, DataChanges, SetChange, SourceChange
 from clew.report import words
@@ -100,7 +100,9 @@ def _of(counts: Sequence[Count]) -> str:
 def file(found: CodeFile) -> str:
     """What befell a source file: `changed`, and whether the stages have run with it."""
     rest = [] if found.run else ["edited, not run yet"]
-    rest += [] if found.committed else ["in no commit"]
+    rest += (
+        [] if found.committed else ["in no commit" if "." in found.path else "by files in no commit, or ignored ones"]
+    )
     return ", ".join([found.change, *rest])
 
 
@@ -127,8 +129,9 @@ def stages(names: Iterable[str]) -> list[str]:
 
 
 def chain(found: Reach) -> str:
-    """A change's way through the pipeline."""
-    return " → ".join([listed(found.roots, 4), *stages(found.stages)])
+    """A change's way through the pipeline; what a stage made otherwise starts at the stage itself."""
+    roots = [] if found.kind == "unexplained" else [listed(found.roots, 4)]
+    return " → ".join([*roots, *stages(found.stages)])
 
 
 def end(found: Reach) -> str:
@@ -146,7 +149,13 @@ def end(found: Reach) -> str:
     return every + (" once the pipeline has run with it" if found.not_run else "")
 
 
-KINDS = {"param": "asked", "code": "code", "data": "data", "unexplained": "made otherwise of the same inputs"}
+KINDS: dict[Change, str] = {
+    "param": "asked",
+    "code": "code",
+    "data": "data",
+    "pipeline": "pipeline",
+    "unexplained": "made otherwise of the same inputs",
+}
 
 
 def listed(items: Sequence[str], most: int) -> str:

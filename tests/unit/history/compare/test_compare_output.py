@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from clew.cli.main import app
-from clew.errors import HistoryError
+from clew.errors import HistoryError, SetupError
 from clew.history.compare import costs, markdown, numbers
 
 NASTY = "\x1b[31m<script>alert(1)</script> | `x` [link](http://e) @all"
@@ -160,6 +161,51 @@ def test_what_could_not_be_judged_is_told_and_is_no_failure(good: Lab) -> None:
     said = done.stdout.replace("\u202f", " ")
     assert "no difference is shown" not in said, "nothing was tested, so nothing can be said"
     assert re.search(r"\? stress\.accuracy@sft: 75\.0 % \(6\d\.\d to 8\d\.\d %\) → 0\.0 %", said)
+
+
+def test_predictions_that_were_replaced_in_the_cache_are_not_judged_and_said_so(good: Lab) -> None:
+    locks = [good.git("show", f"{rev}:dvc.lock") for rev in ("main", "good")]
+    first, second = (good.place(good.digest(lock, "data/predictions/sft.parquet")) for lock in locks)
+    clew("good", "main", "--fail-if-worse", "stress.accuracy@sft", code=1)
+    first.chmod(0o644)
+    first.write_bytes(second.read_bytes())
+    done = clew("good", "main", "--fail-if-worse", "stress.accuracy@sft")
+    assert "clew: not judged: stress.accuracy@sft of main: the cache holds another file than" in done.stderr
+    assert "so it is not believed" in done.stderr
+
+
+def test_a_page_that_cannot_be_written_is_one_line(good: Lab) -> None:
+    (good.root / "out").mkdir()
+    (good.root / "file").write_text("")
+    for place, said in (("out", "it is a folder. Name a file"), ("file/page.html", "it cannot be written (")):
+        done = CliRunner().invoke(app, ["compare", "main", "good", "--html", place])
+        assert isinstance(done.exception, SetupError)
+        assert said in str(done.exception)
+        assert "\n" not in str(done.exception)
+
+
+def test_why_is_told_with_its_kind(good: Lab) -> None:
+    for option in ((), ("--md",)):
+        said = clew("main", "good", *option).stdout.replace("`", "")
+        assert "asked: sft.learning_rate → sft → predict@sft → evaluate: reaches" in said
+    good.write(wrong=[1, 2, 3], rate=0.01, code="train(better)\n")
+    for option in ((), ("--md",)):
+        said = clew("good", *option).stdout.replace("`", "")
+        assert "made otherwise of the same inputs: sft → predict@sft → evaluate: reaches" in said
+
+
+def test_names_of_variants_and_stages_are_only_text_in_markdown(good: Lab) -> None:
+    view = good.compare("main", "good")
+    (side,) = view.sides
+    side = replace(
+        side,
+        numbers=tuple(replace(number, variant=NASTY) for number in side.numbers),
+        code=tuple(file._replace(stages=(NASTY,)) for file in side.code),
+    )
+    said = markdown.write(replace(view, sides=(side,)))
+    outside_code = re.sub(r"`[^`\n]*`", "", said)
+    assert "<script>" not in outside_code
+    assert "@all" not in outside_code
 
 
 @pytest.mark.parametrize(
