@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,22 +26,30 @@ def diff_data(
     """
     from dataclasses import asdict
 
-    from clew.cli.row_lines import NOTE
+    from clew.cli.row_lines import NOTE, SHALLOW, printable
+    from clew.cli.row_lines import as_json as as_json_text
     from clew.history import repository, snapshot, store
-    from clew.lineage import data_changes
+    from clew.history.index import open_index
+    from clew.lineage import data_chain, data_changes
 
     repo = repository.open_repository(Path())
     was, now = snapshot.take(repo, before), snapshot.take(repo, after)
     kept = store.open_store(Path(repo.workdir) if repo.workdir else None)
-    found = data_changes.between(kept, was, now, sample)
+    index = None
+    with suppress(OSError, sqlite3.Error):  # where it cannot be kept, the two dvc.locks are all that is asked
+        index = open_index(repo)
+    found = data_changes.between(kept, was, now, sample, index.maker if index else data_chain.nobody)
+    if index is not None:
+        index.close()
     problems = [f"{side.name}: {problem}" for side in (was, now) for problem in side.problems]
     if as_json:
-        typer.echo(json.dumps({**asdict(found), "problems": problems, "note": NOTE}, indent=2, ensure_ascii=False))
+        told = {**asdict(found), "problems": problems, "shallow": repo.is_shallow, "note": NOTE}
+        typer.echo(as_json_text(told, indent=2))
         return
-    for problem in problems:
-        typer.echo(f"! {problem}")
-    for line in lines(found, before, after):
-        typer.echo(line)
+    for line in (*(f"! {problem}" for problem in problems), *lines(found, before, after)):
+        typer.echo(printable(line))
+    if repo.is_shallow:
+        typer.echo(f"! {SHALLOW}")
     typer.echo(f"\n{NOTE}")
 
 
@@ -77,10 +86,10 @@ def _set(change: SetChange) -> Iterator[str]:
     yield f"{change.path}: {change.before:,} rows → {change.after:,}"
     yield from _rows("+", "added", change.added)
     yield from _rows("-", "removed", change.removed)
-    yield from _pairs("relabelled", change.relabelled, lambda was, now: f"{was.label} → {now.label}  {_row(now)}")
-    yield from _pairs("edited", change.edited, lambda was, now: f"{_row(was)}\n    →   {_row(now)}")
+    yield from _pairs("relabelled", change.relabelled, lambda was, now: (f"{was.label} → {now.label}  {_row(now)}",))
+    yield from _pairs("edited", change.edited, lambda was, now: (_row(was), f"→ {_row(now)}"))
     yield from _pairs(
-        "reweighted", change.reweighted, lambda was, now: f"weight {was.weight:.4g} → {now.weight:.4g}  {_row(now)}"
+        "reweighted", change.reweighted, lambda was, now: (f"weight {_weight(was)} → {_weight(now)}  {_row(now)}",)
     )
 
 
@@ -91,11 +100,15 @@ def _rows(sign: str, word: str, rows: Rows) -> Iterator[str]:
             yield f"      {_row(row)}"
 
 
-def _pairs(word: str, pairs: Pairs, told: Callable[[Row, Row], str]) -> Iterator[str]:
+def _pairs(word: str, pairs: Pairs, told: Callable[[Row, Row], tuple[str, ...]]) -> Iterator[str]:
     if pairs.n:
         yield f"  ~ {pairs.n:,} {word}: {_counts(pairs)}"
         for was, now in pairs.sample:
-            yield f"      {told(was, now)}"
+            yield from (f"      {line}" for line in told(was, now))
+
+
+def _weight(row: Row) -> str:
+    return "none" if row.weight is None else f"{row.weight:.4g}"
 
 
 def _counts(of: Rows | Pairs) -> str:

@@ -84,6 +84,11 @@ def whole(value: int) -> pa.Scalar:
     return pa.Array.from_buffers(pa.int32(), 1, [None, pa.py_buffer(array("i", [value]))])[0]
 
 
+def wholes(values: npt.NDArray[np.int64]) -> pa.ChunkedArray:
+    """Whole numbers of 64 bits as a column."""
+    return pa.chunked_array([pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])])
+
+
 def or_zero(column: Any) -> Any:
     """Whole numbers as 64 bits, null as 0."""
     return pc.fill_null(pc.cast(column, pa.int64()), pc.cast(whole(0), pa.int64()))

@@ -3,8 +3,9 @@
     between(store, main, lora).train    →   SetChange(path="data/train.parquet", before=1022, after=970,
                                               removed=Rows(52, (Count("dreaddit", "stress", 52),), …), …)
 
-A row is the same row where its id is the same, else where it stands at the same place (source, file, record, task):
-then it was relabelled or edited. What has the same md5 on both sides is the same, and is never read.
+A row is the same row where its id is the same; else where its task and text are, then it was relabelled or edited; else
+where it stands at the same place under the same label, then it was edited. What has the same md5 on both sides is the
+same, and is never read.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from clew.errors import DataError
+from clew.errors import DataError, HistoryError
 from clew.history.documents import Flat
 from clew.history.snapshot import Snapshot
 from clew.history.store import Store
 from clew.lineage import data_chain
+from clew.lineage.data_chain import Chain, Found, Maker
 
 T = TypeVar("T")
 SOURCES, BASE = "fetch_data.sources.", "fetch_model."
@@ -58,7 +60,7 @@ class Row:
     task: str
     text: str
     label: str | None
-    weight: float
+    weight: float | None
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,8 @@ class Pairs:
 class SetChange:
     """A set of rows, before and after (numbers of rows): after = before - removed + added.
 
-    relabelled: the same place in the same file, another label. edited: the same place and label, other content (a
-    prompt, a text). reweighted: the same row, another weight.
+    relabelled: the same text, another label. edited: the same text and label under another prompt, or another text at
+    the same place in the same file under the same label. reweighted: the same row, another weight.
     """
 
     path: str
@@ -144,11 +146,18 @@ class DataChanges:
     missing: tuple[str, ...] = ()
 
 
-def between(store: Store, before: Snapshot, after: Snapshot, sample: int = SAMPLE) -> DataChanges:
-    """What of the data differs; never raises for what a revision or the cache lacks."""
-    missing = [f"{side.name}: dvc.lock names no training rows" for side in (before, after) if _has_no_rows(side)]
-    was, now = data_chain.chain(before.stages), data_chain.chain(after.stages)
-    sides = _Sides(store, before, after, missing)
+def between(
+    store: Store, before: Snapshot, after: Snapshot, sample: int = SAMPLE, maker: Maker = data_chain.nobody
+) -> DataChanges:
+    """What of the data differs; never raises for what a revision or the cache lacks.
+
+    maker: who made what a lock does not lead on from, in some commit.
+    """
+    was, now = data_chain.chain(before.stages, maker), data_chain.chain(after.stages, maker)
+    pairs = ((before, was), (after, now))
+    missing = [f"{side.name}: dvc.lock names no training rows" for side, chain in pairs if chain.train is None]
+    missing += [f"{side.name}: not known: {one}" for side, chain in pairs for one in chain.broken]
+    sides = _Sides(store, (before, after), (was, now), missing)
     decisions: list[DecisionChange] = []
     moved: dict[str, int] = {}
     for stage in dict.fromkeys([*dict(was.ledgers), *dict(now.ledgers)]):
@@ -171,34 +180,40 @@ def between(store: Store, before: Snapshot, after: Snapshot, sample: int = SAMPL
     )
 
 
-def _has_no_rows(side: Snapshot) -> bool:
-    return data_chain.chain(side.stages).train is None
-
-
 class _Sides:
     """Files of two revisions; what cannot be had is put in plain words into `missing`."""
 
-    def __init__(self, store: Store, before: Snapshot, after: Snapshot, missing: list[str]) -> None:
-        self.store, self.before, self.after, self.missing = store, before, after, missing
+    def __init__(
+        self, store: Store, sides: tuple[Snapshot, Snapshot], chains: tuple[Chain, Chain], missing: list[str]
+    ) -> None:
+        self.store, self.sides, self.chains, self.missing = store, sides, chains, missing
 
     def files(self, wanted: str, was: tuple[str, str | None], now: tuple[str, str | None]) -> tuple[Path, Path] | None:
         """The file `wanted` of the outs (made path, md5); None where it is the same, or one side has none."""
         if was[1] is None or now[1] is None or was[1] == now[1]:
-            lacks = [side.name for side, (_, md5) in ((self.before, was), (self.after, now)) if md5 is None]
-            if len(lacks) == 1 and not _has_no_rows(self.before) and not _has_no_rows(self.after):
-                self.missing.append(f"{lacks[0]}: made no {wanted}")
+            self._lacks(wanted, was[1], now[1])
             return None
-        found = [
-            data_chain.locate(self.store, side, path, md5, wanted)
-            for side, (path, md5) in ((self.before, was), (self.after, now))
-        ]
+        found = [self._locate(side, *made, wanted) for side, made in zip(self.sides, (was, now), strict=True)]
         if found[0].md5 is not None and found[0].md5 == found[1].md5:
             return None
         paths = [one.path for one in found if one.path is not None]
-        for side, one in zip((self.before, self.after), found, strict=True):
-            if one.path is None:
-                self.missing.append(f"{side.name}: the cache lacks {wanted} ({one.md5 or 'no such file'}): `dvc pull`")
         return (paths[0], paths[1]) if len(paths) == 2 else None
+
+    def _lacks(self, wanted: str, was: str | None, now: str | None) -> None:
+        """Tell where one side of two that have rows has no such file, unless what it has is not known."""
+        lacks = [(side, chain) for side, chain, md5 in zip(self.sides, self.chains, (was, now), strict=True) if not md5]
+        if len(lacks) == 1 and all(chain.train for chain in self.chains) and not lacks[0][1].broken:
+            self.missing.append(f"{lacks[0][0].name}: made no {wanted}")
+
+    def _locate(self, side: Snapshot, made: str, md5: str | None, wanted: str) -> Found:
+        try:
+            found = data_chain.locate(self.store, side, made, md5, wanted)
+        except HistoryError as error:
+            self.missing.append(f"{side.name}: {wanted}: {error.what} ({error.where})")
+            return Found(md5, None)
+        if found.path is None:
+            self.missing.append(f"{side.name}: the cache lacks {wanted} ({found.md5 or 'no such file'}): `dvc pull`")
+        return found
 
     def attempt(self, compare: Callable[..., T], *arguments: object) -> T | None:
         """What a comparison finds; a file that cannot be read is one more that is missing."""

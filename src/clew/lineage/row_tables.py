@@ -7,7 +7,7 @@ Rows that stand in a file twice are matched once each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,14 +69,15 @@ def match_rows(left: pa.Table, right: pa.Table, place: Sequence[str]) -> tuple[M
     A row whose place is not known (no `record`) is matched by its id only.
     """
     by_id = match(left, right, ["row_id"])
-    at_left, at_right = _placed(left, by_id.left_alone), _placed(right, by_id.right_alone)
+    at_left, at_right = placed(left, by_id.left_alone), placed(right, by_id.right_alone)
     rest = match(arrow.taken(left, at_left), arrow.taken(right, at_right), place)
     mine, theirs = at_left[rest.left], at_right[rest.right]
     left_alone, right_alone = np.setdiff1d(by_id.left_alone, mine), np.setdiff1d(by_id.right_alone, theirs)
     return by_id, Match(mine, theirs, left_alone, right_alone)
 
 
-def _placed(table: pa.Table, positions: Positions) -> Positions:
+def placed(table: pa.Table, positions: Positions) -> Positions:
+    """Those of some rows whose place is known."""
     known: Mask = arrow.numbers(pc.is_valid(table["record"]))
     found: Positions = positions[known[positions]]
     return found
@@ -133,20 +134,37 @@ def spread(positions: Positions, n: int) -> Positions:
 
 
 def texts(path: Path, positions: Positions) -> list[str]:
-    """The texts of some rows, in the order of `positions`; the file is read in pieces."""
-    file = pq.ParquetFile(path)
-    if "text" not in file.schema_arrow.names:
-        return [""] * len(positions)
+    """The texts of some rows, in the order of `positions`; the file is read in pieces. Raises DataError."""
     found: dict[int, str] = {}
-    wanted = np.unique(positions)
-    start = 0
-    for batch in file.iter_batches(batch_size=1 << 16, columns=["text"]):
-        inside = wanted[(wanted >= start) & (wanted < start + len(batch))]
-        found.update(zip(inside.tolist(), arrow.taken(batch.column(0), inside - start).to_pylist(), strict=True))
-        start += len(batch)
-        if len(wanted) == len(found):
-            break
-    return [found[position] or "" for position in positions.tolist()]
+    for at, text in _texts(path, np.unique(positions)):
+        found[at] = text
+    return [found.get(position, "") for position in positions.tolist()]
+
+
+def words(path: Path, positions: Positions) -> Positions:
+    """A number for each of some rows, in this process the same for texts that count as duplicates; 0 for no text."""
+    from clew.rows import normalise
+
+    found = {at: hash(normalise(text)) if text.strip() else 0 for at, text in _texts(path, np.unique(positions))}
+    return np.fromiter((found.get(position, 0) for position in positions.tolist()), dtype=np.int64)
+
+
+def _texts(path: Path, wanted: Positions) -> Iterator[tuple[int, str]]:
+    """(position, text) of the rows at sorted positions; nothing where the file has no texts."""
+    start = done = 0
+    try:
+        file = pq.ParquetFile(path)
+        if "text" not in file.schema_arrow.names:
+            return
+        for batch in file.iter_batches(batch_size=1 << 16, columns=["text"]):
+            if done == len(wanted):
+                break
+            inside = wanted[(wanted >= start) & (wanted < start + len(batch))]
+            some = pc.cast(arrow.taken(batch.column(0), inside - start), pa.string())
+            yield from zip(inside.tolist(), (text or "" for text in some.to_pylist()), strict=True)
+            start, done = start + len(batch), done + len(inside)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise arrow.unreadable(path, str(error)) from None
 
 
 def counts(table: pa.Table, positions: Positions, columns: Sequence[str]) -> list[tuple[Any, ...]]:
