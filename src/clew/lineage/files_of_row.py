@@ -35,7 +35,7 @@ def by_id(linker: Linker, where: Revision, digest: str, looked: list[str], *, do
         return None
     notes = [f"this is the id of a row: `clew rows trace {row_id}` tells its life, `clew rows of` the rows of a model"]
     notes.append(
-        "the thread is that of the files that hold it: not of every row in them is the same true"
+        "the thread is that of the files that hold it: whether a model was trained on this very row, that tells"
         if found
         else "the files that hold it are only lists of decisions: no training or test set that the cache has"
     )

@@ -75,19 +75,29 @@ def resolve(
     """What `asked` names, asked in `folder`; raises HistoryError with the nearest names where there is no such."""
     if len(asked) > LONGEST:
         raise HistoryError(f"a name of {len(asked):,} signs", where=f"{asked[:60]}…", fix="Name a path or a digest.")
-    where = revisions.of(repo, rev)
-    digest = DIGEST.fullmatch(asked)
-    if digest:
-        from clew.lineage import digests
+    from clew.lineage import digests
 
+    where = revisions.of(repo, rev)
+    if DIGEST.fullmatch(asked):
         return digests.by_digest(linker, where, asked, down=down, thorough=thorough)
     handed, names = _placed(repo, folder, asked)
     if handed is not None:
-        from clew.lineage import digests
-
         return digests.by_file(linker, where, handed, thorough=thorough)
-    where.checked()
-    metric = METRIC.fullmatch(names[-1])
+    named = _by_name(repo, linker, where.checked(), asked, names, thorough=thorough)
+    if named is not None:
+        return named
+    if BEGINNING.fullmatch(asked):
+        return digests.by_beginning(linker, where, asked.lower(), down=down, thorough=thorough)
+    untracked = _untracked(repo, linker, names) if rev is None else None
+    if untracked is not None:
+        return digests.by_file(linker, where, untracked, thorough=thorough)
+    raise _unknown(linker, where, names[-1])
+
+
+def _by_name(
+    repo: pygit2.Repository, linker: Linker, where: Revision, asked: str, names: list[str], *, thorough: bool
+) -> Thing | None:
+    """A number or a path, by the first of its names that the revision has; raises HistoryError for no such number."""
     for name in names:
         found = METRIC.fullmatch(name)
         if found and (where.files.below(found["path"]) or at(linker, where, found["path"])):
@@ -97,21 +107,19 @@ def resolve(
         if roots:
             there = _other_there(repo, where, roots, thorough=thorough)
             return Thing(asked, "path", where, roots, notes=[*_stale(where, roots), *_unlisted(linker, roots), *there])
+    metric = METRIC.fullmatch(names[-1])
     if metric:
-        raise HistoryError(
-            f"there is no {metric['path']}", where=where.name, fix=_nearest(metric["path"], _known(linker, where))
-        )
-    if BEGINNING.fullmatch(asked):
-        from clew.lineage import digests
+        fix = _nearest(metric["path"], _known(linker, where))
+        raise HistoryError(f"there is no {metric['path']}", where=where.name, fix=fix)
+    return None
 
-        return digests.by_beginning(linker, where, asked.lower(), down=down, thorough=thorough)
-    if rev is None and repo.workdir and not any(linker.past.at(name) for name in names):
-        for file in [Path(repo.workdir) / name for name in names if name.split("/")[0] not in HIDDEN]:
-            if file.exists():
-                from clew.lineage import digests
 
-                return digests.by_file(linker, where, file, thorough=thorough)
-    raise _unknown(linker, where, names[-1])
+def _untracked(repo: pygit2.Repository, linker: Linker, names: list[str]) -> Path | None:
+    """A file of the work tree that neither git nor any dvc.lock knows."""
+    if not repo.workdir or any(linker.past.at(name) for name in names):
+        return None
+    files = [Path(repo.workdir) / name for name in names if name.split("/")[0] not in HIDDEN]
+    return next((file for file in files if file.exists()), None)
 
 
 def _placed(repo: pygit2.Repository, folder: Path, asked: str) -> tuple[Path | None, list[str]]:
