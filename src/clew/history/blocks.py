@@ -28,6 +28,10 @@ WORDS = {"true": True, "false": False, "null": None}
 ODD = frozenset({"yes", "no", "on", "off", "y", "n", "true", "false", "null", "inf", "nan"})
 """Words that a YAML reader may take for something else than a text, in any case."""
 
+ALIAS = re.compile(r"(?<![\w*])(?<!<<: )\*\w")
+MERGED = 32
+"""Aliases, other than those merged one by one, that a text with `<<` may have: 3 in each of 10 merges are 3^10 keys."""
+
 
 class NotPlain(Exception):  # noqa: N818 - a verdict on a text, not an error of the program
     """The text is more than nested `key: value` lines."""
@@ -129,7 +133,18 @@ def _by_ruamel_alone(section: str) -> Any:
 
 
 def by_ruamel(text: str) -> Any:
-    """The tree that DVC itself would read."""
+    """The tree that DVC itself would read; raises ValueError where lists of merges could grow without end."""
     from ruamel.yaml import YAML
 
+    if "<<" in text and len(ALIAS.findall(text)) > MERGED:
+        raise ValueError(f"merges beside more than {MERGED} aliases")
     return YAML(typ="safe").load(text)
+
+
+def whole(text: str) -> str:
+    """A text with U+FFFD for each half of a surrogate pair, which a YAML or JSON escape can name and UTF-8 cannot hold.
+
+    >>> whole("a\\ud800b") == "a\\ufffdb"
+    True
+    """
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -2,11 +2,18 @@
 
 params.yaml     {"sft": {"epochs": 1, "lora": {"rank": 8}}}      → {"sft.epochs": 1, "sft.lora.rank": 8}
 metrics/q.json  {"sft": {"stress": {"f1": {"value": 0.74}}}}     → {"sft.stress.f1.value": 0.74}
+
+Values are what strict JSON and UTF-8 can hold, so that all who keep or print them agree: a number that is not finite is
+the text "NaN", "Infinity" or "-Infinity" (no number, and so no candidate for the best), half of a surrogate pair is
+U+FFFD, a date is its text. What would grow out of all bounds (aliases of aliases, deep nesting) is refused.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
@@ -17,18 +24,22 @@ Flat = dict[str, Any]
 """Dotted name → number, text, true, false, None or list."""
 
 PARAMS, LOCK, PIPELINE = "params.yaml", "dvc.lock", "dvc.yaml"
+VALUES, CHARACTERS, DEPTH = 100_000, 32 << 20, 100
+"""What one file may come to at most, each alias counted as often as it stands."""
+PATHS = 10_000
+"""Metrics files that a dvc.yaml may declare at most, its templates filled in."""
+BITS = 1000
+"""Of a whole number: a larger one is kept as its hexadecimal text, for no float comes near it."""
+FILLED = re.compile(r"\$\{\s*([^${}]+?)\s*\}")
 
 
-class Unreadable(Exception):  # noqa: N818 - what a commit holds, not an error of the program
-    """A file of a commit that is not what its name says; the message is one line."""
+class Unreadable(ValueError):  # noqa: N818 - what a commit holds, not an error of the program
+    """A file of a commit that is not what its name says, or that is not there; the message is one line."""
 
 
 def params(text: str) -> Flat:
     """The values of params.yaml by dotted name; a list is one value. Raises Unreadable."""
-    tree = _yaml(text) or {}
-    if not isinstance(tree, Mapping):
-        raise Unreadable("not a mapping")
-    return flat(tree)
+    return flat(_mapping(_yaml(text) or {}))
 
 
 def metrics(path: str, text: str) -> Flat:
@@ -40,81 +51,163 @@ def metrics(path: str, text: str) -> Flat:
             tree = json.loads(text)
         except ValueError as error:
             raise Unreadable(f"not JSON: {error}") from None
-    if not isinstance(tree, Mapping):
-        return {"": tree} if isinstance(tree, (int, float, str)) else {}
-    return {name: value for name, value in flat(tree).items() if isinstance(value, (int, float, str))}
+        except RecursionError:
+            raise Unreadable("it is nested too deeply") from None
+    values = flat(tree) if isinstance(tree, Mapping) else {"": _Form().value(tree, 0)}
+    return {name: value for name, value in values.items() if isinstance(value, (int, float, str))}
 
 
-def flat(tree: Mapping[str, Any], prefix: str = "") -> Flat:
-    """Nested mappings as dotted names; an empty mapping leaves nothing.
+def flat(tree: Mapping[Any, Any], prefix: str = "") -> Flat:
+    """Nested mappings as dotted names; an empty mapping leaves nothing. Raises Unreadable where there is no end.
 
-    >>> flat({"a": {"b": 1, "c": {}}, "d": [2]})
-    {'a.b': 1, 'd': [2]}
+    >>> flat({"a": {"b": 1, "c": {}}, "d": [2, float("nan")]})
+    {'a.b': 1, 'd': [2, 'NaN']}
     """
     found: Flat = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            found.update(flat(value, f"{name}."))
-        else:
-            found[name] = value
+    _Form().flatten(tree, prefix, 0, found)
     return found
+
+
+class _Form:
+    """Values as JSON holds them, counted."""
+
+    def __init__(self) -> None:
+        self.values, self.characters = VALUES, CHARACTERS
+
+    def flatten(self, tree: Mapping[Any, Any], prefix: str, depth: int, found: Flat) -> None:
+        for key, value in tree.items():
+            name = self._text(f"{prefix}{key}")
+            if isinstance(value, Mapping):
+                self._count(depth)
+                self.flatten(value, f"{name}.", depth + 1, found)
+            else:
+                found[name] = self.value(value, depth)
+
+    def value(self, value: Any, depth: int) -> Any:
+        self._count(depth)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, int):
+            return value if value.bit_length() <= BITS else hex(value)
+        if isinstance(value, float):
+            if math.isfinite(value):
+                return value
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        if isinstance(value, Mapping):
+            return {self._text(f"{key}"): self.value(item, depth + 1) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.value(item, depth + 1) for item in value]
+        return sorted(map(self._text, map(str, value))) if isinstance(value, set) else self._text(str(value))
+
+    def _count(self, depth: int) -> None:
+        self.values -= 1
+        if self.values < 0:
+            raise Unreadable(f"it comes to more than {VALUES:,} values")
+        if depth > DEPTH:
+            raise Unreadable(f"it is nested more than {DEPTH} deep")
+
+    def _text(self, text: str) -> str:
+        self.characters -= len(text)
+        if self.characters < 0:
+            raise Unreadable(f"it comes to more than {CHARACTERS >> 20} MB")
+        return blocks.whole(text)
 
 
 def metric_paths(pipeline: str, values: Flat) -> list[str]:
     """The files that a dvc.yaml declares as metrics, its templates filled in with params. Raises Unreadable."""
-    tree = _yaml(pipeline) or {}
+    tree = _mapping(_yaml(pipeline) or {})
+    found = [*_paths(tree.get("metrics"), "metrics")]
+    for name, stage in _mapping(tree.get("stages") or {}, "stages").items():
+        where = blocks.whole(f"stage {name}")
+        own = _mapping(stage, where)
+        block = _mapping(own.get("do", own), f"do of {where}")
+        for path in _paths(block.get("metrics"), f"metrics of {where}"):
+            found += [_filled(path, one, values) for one in _items(own, values, where)] if "${" in path else [path]
+            if len(found) > PATHS:
+                raise Unreadable(f"it declares more than {PATHS:,} metrics")
+    return list(dict.fromkeys(map(posixpath.normpath, found)))
+
+
+def is_outside(path: str) -> bool:
+    """Whether a declared path leads out of the repository.
+
+    >>> is_outside("../secret.json"), is_outside("/tmp/x"), is_outside("metrics/../m.json")
+    (True, True, False)
+    """
+    return posixpath.normpath(path).startswith(("../", "/")) or posixpath.normpath(path) == ".."
+
+
+def outside(path: str) -> str:
+    """The problem that such a path is."""
+    return f"metrics {path} lies outside of the repository: not read"
+
+
+def _mapping(tree: Any, what: str | None = None) -> Mapping[Any, Any]:
     if not isinstance(tree, Mapping):
-        raise Unreadable("not a mapping")
-    found = [*_paths(tree.get("metrics"))]
-    for stage in (tree.get("stages") or {}).values():
-        if not isinstance(stage, Mapping):
-            continue
-        block = stage.get("do", stage)
-        for path in _paths(block.get("metrics")):
-            found += [_filled(path, own, values) for own in _items(stage, values)] if "${" in path else [path]
-    return list(dict.fromkeys(found))
+        raise Unreadable(f"{what} is not a mapping" if what else "not a mapping")
+    return tree
 
 
-def _paths(entries: Any) -> Iterator[str]:
+def _paths(entries: Any, what: str) -> Iterator[str]:
     """Paths in a `metrics:` list, whose entries are a path or {path: options}."""
-    for entry in entries if isinstance(entries, list) else ():
-        yield str(next(iter(entry)) if isinstance(entry, Mapping) else entry)
+    if entries is not None and not isinstance(entries, list):
+        raise Unreadable(f"{what} is not a list")
+    for entry in entries or ():
+        path = next(iter(entry), None) if isinstance(entry, Mapping) else entry
+        if not isinstance(path, str) or not path:
+            raise Unreadable(f"{what} has an entry without a path")
+        yield blocks.whole(path)
 
 
-def _items(stage: Mapping[str, Any], values: Flat) -> Iterator[Flat]:
+def _items(stage: Mapping[Any, Any], values: Flat, where: str) -> Iterator[Flat]:
     """What `item` and `key` are in each instance of a foreach or matrix stage; {} once for any other."""
     if "foreach" in stage:
         over = _looked_up(stage["foreach"], values)
+        if not isinstance(over, (Mapping, list)):
+            raise Unreadable(f"foreach of {where} is neither a list nor a mapping")
+        over = _Form().value(over, 0)
         if isinstance(over, Mapping):
             yield from (flat({"key": key, "item": item}) for key, item in over.items())
         else:
-            yield from (flat({"item": item}) for item in over if isinstance(over, list))
+            yield from (flat({"item": item}) for item in over)
     elif "matrix" in stage:
-        axes = {name: _looked_up(options, values) for name, options in stage["matrix"].items()}
+        matrix = _mapping(stage["matrix"], f"matrix of {where}")
+        axes = _Form().value({name: _looked_up(options, values) for name, options in matrix.items()}, 0)
+        if not all(isinstance(options, list) for options in axes.values()):
+            raise Unreadable(f"matrix of {where} has an axis that is not a list")
+        if math.prod(map(len, axes.values())) > PATHS:
+            raise Unreadable(f"matrix of {where} has more than {PATHS:,} points")
         yield from (flat({"item": dict(zip(axes, point, strict=True))}) for point in product(*axes.values()))
     else:
         yield {}
 
 
 def _looked_up(value: Any, values: Flat) -> Any:
-    if isinstance(value, str) and value.startswith("${") and value.endswith("}"):
-        name = value[2:-1].strip()
-        below = {key.removeprefix(f"{name}."): item for key, item in values.items() if key.startswith(f"{name}.")}
-        return values.get(name, below or [])
-    return value
+    """A list or mapping itself, or the one that a template names; [] where its name stands in another file."""
+    match = FILLED.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return [] if isinstance(value, str) and "${" in value else value
+    name = match[1]
+    below = {key.removeprefix(f"{name}."): item for key, item in values.items() if key.startswith(f"{name}.")}
+    return values.get(name, below or [])
 
 
 def _filled(path: str, own: Flat, values: Flat) -> str:
-    for name, value in {**values, **own}.items():
-        path = path.replace(f"${{{name}}}", str(value))
-    return path
+    """Templates of single values filled in; others stay as they are."""
+
+    def fill(match: re.Match[str]) -> str:
+        value = own.get(match[1], values.get(match[1]))
+        return match[0] if value is None or isinstance(value, list) else str(value)
+
+    return FILLED.sub(fill, path)
 
 
 def _yaml(text: str) -> Any:
-    from ruamel.yaml.error import YAMLError
-
     try:
         return blocks.load(text)
-    except (YAMLError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise Unreadable("it is nested too deeply") from None
+    except Exception as error:  # ruamel has many
         raise Unreadable(f"not YAML: {' '.join(str(error).split())[:160]}") from None

@@ -31,7 +31,7 @@ NAME = re.compile(r"  (?P<name>[A-Za-z0-9_][\w@./-]*):")
 DIGEST = r"[0-9a-f]{32}(?:\.dir)?"
 ARTIFACT = re.compile(
     rf"- path: (?P<path>[\w./@+-]+)\n  hash: md5\n  md5: (?P<md5>{DIGEST})\n"
-    r"(?:  size: (?P<size>\d+)\n)?(?:  nfiles: (?P<nfiles>\d+)\n)?(?:  isexec: true\n)?"
+    r"(?:  size: (?P<size>\d{1,18})\n)?(?:  nfiles: (?P<nfiles>\d{1,18})\n)?(?:  isexec: true\n)?"
 )
 BLOCK = re.compile(
     r"cmd: (?P<cmd>[^\s'\"|>&*!%@`{\[?#-][^\n#]*)\n"
@@ -95,7 +95,7 @@ def parse(block: str) -> Stage:
     if match is None or blocks.STRANGE.search(block):
         return _stage(_loaded(block))
     params = (match["params"] or "").replace("\n  ", "\n").removeprefix("  ")
-    return Stage(match["cmd"].strip(), _artifacts(match["deps"]), _artifacts(match["outs"]), params)
+    return Stage(match["cmd"].strip(" "), _artifacts(match["deps"]), _artifacts(match["outs"]), params)
 
 
 def _artifacts(text: str | None) -> tuple[Artifact, ...]:
@@ -105,31 +105,52 @@ def _artifacts(text: str | None) -> tuple[Artifact, ...]:
     )
 
 
-def _stage(tree: Mapping[str, Any]) -> Stage:
+def _stage(tree: Mapping[Any, Any]) -> Stage:
     """The same from what ruamel read: digests of other kinds (etag, checksum) are taken, too."""
     cmd = tree.get("cmd") or ""
     return Stage(
-        " && ".join(map(str, cmd)) if isinstance(cmd, list) else str(cmd),
-        tuple(_artifact(entry) for entry in tree.get("deps") or ()),
-        tuple(_artifact(entry) for entry in tree.get("outs") or ()),
+        " && ".join(_word(one, "cmd") for one in cmd) if isinstance(cmd, list) else _word(cmd, "cmd"),
+        tuple(_artifact(entry) for entry in _list(tree, "deps")),
+        tuple(_artifact(entry) for entry in _list(tree, "outs")),
         _dumped(tree["params"]) if tree.get("params") else "",
     )
 
 
+def _list(tree: Mapping[Any, Any], name: str) -> list[Any]:
+    found = tree.get(name) or []
+    if not isinstance(found, list):
+        raise LockError(f"{name} of a stage is not a list")
+    return found
+
+
 def _artifact(entry: Any) -> Artifact:
     if not isinstance(entry, Mapping) or "path" not in entry:
-        raise LockError(f"an entry without a path: {str(entry)[:80]}")
-    digest = next((str(entry[name]) for name in ("md5", "etag", "checksum") if entry.get(name)), "")
-    return Artifact(str(entry["path"]), digest, entry.get("size"), entry.get("nfiles"))
+        raise LockError("an entry without a path")
+    path = _word(entry["path"], "path")
+    digest = next((_word(entry[name], name) for name in ("md5", "etag", "checksum") if entry.get(name)), "")
+    return Artifact(path, digest, _number(entry, "size", path), _number(entry, "nfiles", path))
 
 
-def _loaded(text: str) -> Mapping[str, Any]:
-    from ruamel.yaml.error import YAMLError
+def _word(value: Any, what: str) -> str:
+    if not isinstance(value, (str, int, float)) or (isinstance(value, int) and value.bit_length() > 63):
+        raise LockError(f"a {what} that is not a text")
+    return blocks.whole(str(value))
 
+
+def _number(entry: Mapping[Any, Any], name: str, path: str) -> int | None:
+    value = entry.get(name)
+    if value is not None and (not isinstance(value, int) or value.bit_length() > 63):
+        raise LockError(f"{name} of {path} is not a number")
+    return value
+
+
+def _loaded(text: str) -> Mapping[Any, Any]:
     try:
         tree = blocks.by_ruamel(text)
-    except YAMLError as error:
-        raise LockError(f"it is not YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise LockError("it is nested too deeply") from None
+    except Exception as error:  # ruamel has many
+        raise LockError(f"it is not YAML: {(str(error).splitlines() or ['?'])[0]}") from None
     if not isinstance(tree, Mapping):
         raise LockError("it is not a mapping")
     return tree
@@ -140,7 +161,7 @@ def _cut_by_ruamel(text: str) -> dict[str, str]:
     stages: Any = tree.get("stages") or {}
     if str(tree.get("schema")) != "2.0" or not isinstance(stages, Mapping):
         raise LockError(f"its schema is {tree.get('schema', 'not named')}, and 2.0 is the one that is read")
-    return {str(name): _dumped(block) for name, block in stages.items()}
+    return {blocks.whole(str(name)): _dumped(block) for name, block in stages.items()}
 
 
 def _dumped(tree: Any) -> str:
@@ -152,5 +173,8 @@ def _dumped(tree: Any) -> str:
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     out = io.StringIO()
-    yaml.dump(tree, out)
+    try:
+        yaml.dump(tree, out)
+    except RecursionError:
+        raise LockError("it is nested too deeply") from None
     return out.getvalue()
