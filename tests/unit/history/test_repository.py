@@ -72,3 +72,46 @@ def test_parents_come_before_children_across_merges(folder: Path) -> None:
     place = {str(one.id): number for number, one in enumerate(found)}
     assert len(found) == 4
     assert all(place[str(parent)] < place[str(one.id)] for one in found for parent in one.parent_ids)
+
+
+def test_an_experiment_hides_no_branch_and_not_head(folder: Path) -> None:
+    first = commit(folder, "First", {"a": "1"})
+    second = commit(folder, "Second", {"a": "2"})
+    for name in ("main", "HEAD", "own"):
+        git(folder, "update-ref", f"refs/exps/ab/{'c' * 38}/{name}", first)
+    git(folder, "update-ref", "refs/exps/exec/EXEC_BASELINE", first)
+    repo = repository.open_repository(folder)
+    assert [str(repository.resolve(repo, name).id) for name in ("main", "HEAD")] == [second, second]
+    assert str(repository.resolve(repo, "own").id) == first
+    assert {str(repository.resolve(repo, name).id) for name in ("exps/abcccccc/main", "exps/abcccccc/HEAD")} == {first}
+    with pytest.raises(HistoryError, match="no such revision"):
+        repository.resolve(repo, "EXEC_BASELINE")
+
+
+def test_an_experiment_of_two_baselines_is_asked_for_by_the_longer_name(folder: Path) -> None:
+    first = commit(folder, "First", {"a": "1"})
+    for baseline in ("ab", "cd"):
+        git(folder, "update-ref", f"refs/exps/{baseline}/{'0' * 38}/lr-test", first)
+    repo = repository.open_repository(folder)
+    with pytest.raises(HistoryError, match="Write `exps/ab000000/lr-test` or `exps/cd000000/lr-test`"):
+        repository.resolve(repo, "lr-test")
+    assert str(repository.resolve(repo, "exps/cd000000/lr-test").id) == first
+
+
+def test_a_sha256_repository_is_refused_in_a_line(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "--object-format=sha256", "other")
+    with pytest.raises(HistoryError, match="SHA-256, which clew cannot read"):
+        repository.open_repository(tmp_path / "other")
+
+
+def test_a_repository_of_another_user_is_refused_with_gits_advice(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pygit2
+
+    def refuse(path: str) -> None:
+        raise pygit2.GitError(f"{path}: repository path '{folder}' is not owned by current user")
+
+    monkeypatch.setattr(pygit2, "Repository", refuse)
+    with pytest.raises(HistoryError, match=f"git config --global --add safe.directory {folder}"):
+        repository.open_repository(folder)
