@@ -11,65 +11,97 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from clew.history import documents, lockfile, repository
+from clew.errors import HistoryError
+from clew.history import lockfile, repository, writer
 from clew.history.documents import Flat
 from clew.history.repository import Commit
 
 if TYPE_CHECKING:
     import pygit2
 
-VERSION = 1
-"""Of the tables below: raise it when what they hold changes meaning."""
-
-TABLES = """
-CREATE TABLE commits (
-  number INTEGER PRIMARY KEY,      -- parents have lower numbers than their children
-  id TEXT NOT NULL UNIQUE, parents TEXT NOT NULL, author TEXT, email TEXT, time INTEGER, title TEXT,
-  params INTEGER, lock INTEGER,    -- documents, or null where the commit has no such file
-  metrics TEXT NOT NULL,           -- JSON list of documents
-  changed INTEGER NOT NULL         -- whether params or metrics differ from those of the first parent
-);
-CREATE TABLE documents (
-  id INTEGER PRIMARY KEY, blob TEXT NOT NULL, path TEXT NOT NULL,
-  content TEXT NOT NULL,           -- JSON: dotted name → value; of a dvc.lock, stage → number in `stages`
-  problem TEXT,                    -- why it could not be read
-  UNIQUE (blob, path));
-CREATE TABLE stages (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT, cmd TEXT, params TEXT);
-CREATE TABLE artifacts (stage INTEGER, made INTEGER, path TEXT, md5 TEXT, size INTEGER, nfiles INTEGER);
-CREATE INDEX artifacts_by_stage ON artifacts (stage);
-CREATE INDEX artifacts_by_md5 ON artifacts (md5);
-"""
+T = TypeVar("T")
 WAIT = 60  # seconds, for another process that brings the index up to date
 
 
 class Entry(NamedTuple):
-    """A commit with the documents that it has. changed: params or metrics differ from its first parent's."""
+    """A commit with the documents that it has. changed: params or metrics differ from its first parent's.
+
+    pipeline: a document that tells why dvc.yaml could not be read; None where it could.
+    """
 
     commit: Commit
     params: int | None
     lock: int | None
     metrics: tuple[int, ...]
     changed: bool
+    pipeline: int | None = None
+
+    @property
+    def documents(self) -> tuple[int, ...]:
+        """The numbers of all documents that it has."""
+        return tuple(one for one in (self.params, self.lock, self.pipeline, *self.metrics) if one is not None)
+
+
+class NotKept(HistoryError, sqlite3.OperationalError):  # noqa: N818 - what it is about, as users read it
+    """The index's file cannot be written or is held by another process; the message says what to do."""
+
+
+class Damaged(HistoryError):  # noqa: N818 - as above
+    """The index was found damaged at a question. It is removed by then: whoever asks again gets a new one."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__("the index was damaged and is removed", where=str(place), fix="Ask again: it is made anew.")
+
+
+def ask(repo: pygit2.Repository, question: Callable[[Index], T]) -> T:
+    """What `question` makes of the index; asked again, of a new one, where a damage is met in between.
+
+    The numbers of documents are other ones then: nothing that was found the first time may be kept.
+    """
+    for last in (False, True):
+        with closing(open_index(repo)) as index:
+            try:
+                return question(index)
+            except Damaged:
+                if last:
+                    raise
+    raise AssertionError("unreachable")
 
 
 def open_index(repo: pygit2.Repository) -> Index:
-    """The index of a repository, brought up to date with all of its branches, tags and experiments."""
+    """The index of a repository, brought up to date with all of its branches, tags and experiments.
+
+    Raises NotKept; a question to it may raise Damaged (see `ask`).
+    """
     place = _place(repo)
-    place.parent.mkdir(parents=True, exist_ok=True)
     try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if repo.workdir and not (ignore := place.parent / ".gitignore").exists():
+            ignore.write_text("*\n")
+        try:
+            return _updated(repo, place)
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or place.is_dir():
+                raise
+        except sqlite3.DatabaseError:
+            pass
+        _remove(place)
         return _updated(repo, place)
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise
-    except sqlite3.DatabaseError:
-        pass
-    _remove(place)
-    return _updated(repo, place)
+    except (OSError, sqlite3.Error) as error:
+        raise _not_kept(place, error) from None
+
+
+def _not_kept(place: Path, error: Exception) -> NotKept:
+    fix = "Let this user write there, and see that there is space; it is derived, and may be deleted."
+    if "locked" in str(error):
+        fix = "Another process holds it: wait for it, or end it."
+    said = getattr(error, "strerror", None) or error
+    return NotKept(f"the history's index cannot be kept ({said})", where=str(place), fix=fix)
 
 
 def _place(repo: pygit2.Repository) -> Path:
@@ -86,146 +118,65 @@ def _remove(place: Path) -> None:
 
 
 def _updated(repo: pygit2.Repository, place: Path) -> Index:
-    database = sqlite3.connect(place, timeout=WAIT, isolation_level=None)
+    database = sqlite3.connect(place, timeout=WAIT, isolation_level=None, factory=_Connection)
     try:
         database.execute("PRAGMA synchronous = OFF")  # it can be made again
         found = database.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, VERSION):
+        if found not in (0, writer.VERSION):
             raise sqlite3.DatabaseError("an index of another version")
         heads = repository.heads(repo)
         index = Index(database, heads)
-        if not found or any(index.number(head) is None for head in heads.values()):
-            _bring_up_to_date(repo, database, heads.values())
+        new = not found or any(index.number(head) is None for head in heads.values())
+        if new or not writer.is_current(repo, database):
+            writer.bring_up_to_date(repo, database, heads.values())
+        database.place = place
     except BaseException:
         database.close()
         raise
     return index
 
 
-def _bring_up_to_date(repo: pygit2.Repository, database: sqlite3.Connection, heads: Iterable[str]) -> None:
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        if not database.execute("PRAGMA user_version").fetchone()[0]:
-            for statement in TABLES.split(";\n"):
-                database.execute(statement)
-            database.execute(f"PRAGMA user_version = {VERSION}")
-        _Writer(repo, database).add(heads)
-        database.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            database.execute("ROLLBACK")
-        raise
+class _Cursor(sqlite3.Cursor):
+    """Turns a damage that is met at a question into `Damaged`."""
 
+    def execute(self, *arguments: Any) -> Any:
+        return self._guarded(super().execute, *arguments)
 
-class _Writer:
-    """Reads commits into the tables, within one transaction."""
+    def fetchone(self) -> Any:
+        return self._guarded(super().fetchone)
 
-    def __init__(self, repo: pygit2.Repository, database: sqlite3.Connection) -> None:
-        self.repo, self.database = repo, database
-        self.numbers: dict[tuple[str, str], int] = {}  # (blob, path) → document
-        self.blocks: dict[bytes, int] = {}  # digest of a stage's block → number in `stages`
-        self.metric_paths: dict[tuple[str, int | None], list[str]] = {}
-        self.state: dict[str, tuple[Any, ...]] = {}  # commit → its documents
+    def fetchall(self) -> list[Any]:
+        return list(self._guarded(super().fetchall))
 
-    def add(self, heads: Iterable[str]) -> None:
-        for commit in repository.walk(self.repo, heads, self._is_known):
-            self._add(commit)
+    def __next__(self) -> Any:
+        return self._guarded(super().__next__)
 
-    def _is_known(self, commit: str) -> bool:
-        return self.database.execute("SELECT 1 FROM commits WHERE id = ?", (commit,)).fetchone() is not None
-
-    def _add(self, commit: pygit2.Commit) -> None:
-        words = repository.described(commit)
-        tree = repository.Tree(self.repo, commit.tree)
-        params = self._document(tree, documents.PARAMS, tree.blob(documents.PARAMS))
-        lock = self._document(tree, documents.LOCK, tree.blob(documents.LOCK))
-        metrics = tuple(
-            document
-            for declared in self._metric_paths(tree, params)
-            for path, blob in tree.files(declared).items()
-            if (document := self._document(tree, path, blob)) is not None
-        )
-        state = (params, metrics)
-        self.state[words.id] = state
-        before = self._state_of(words.parents[0]) if words.parents else (None, ())
-        self.database.execute(
-            "INSERT INTO commits (id, parents, author, email, time, title, params, lock, metrics, changed)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(words.id, " ".join(words.parents), words.author, words.email, words.time, words.title),
-                *(params, lock, json.dumps(metrics), state != before),
-            ),
-        )
-
-    def _state_of(self, commit: str) -> tuple[Any, ...]:
-        if commit not in self.state:
-            row = self.database.execute("SELECT params, metrics FROM commits WHERE id = ?", (commit,)).fetchone()
-            self.state[commit] = (row[0], tuple(json.loads(row[1]))) if row else (None, ())
-        return self.state[commit]
-
-    def _metric_paths(self, tree: repository.Tree, params: int | None) -> list[str]:
-        blob = tree.blob(documents.PIPELINE)
-        if blob is None:
-            return []
-        for key in ((blob, None), (blob, params)):
-            if key in self.metric_paths:
-                return self.metric_paths[key]
-        text = tree.read(blob)
+    def _guarded(self, question: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            found = documents.metric_paths(text, self._content(params))
-        except documents.Unreadable:
-            found = []
-        self.metric_paths[blob, params if "${" in text else None] = found
-        return found
+            return question(*arguments)
+        except sqlite3.DatabaseError as error:
+            place = getattr(self.connection, "place", None)
+            if place is None or not _is_damage(error):
+                raise
+            _remove(place)
+            raise Damaged(place) from None
 
-    def _content(self, document: int | None) -> Flat:
-        row = self.database.execute("SELECT content FROM documents WHERE id = ?", (document,)).fetchone()
-        found: Flat = json.loads(row[0]) if row else {}
-        return found
 
-    def _document(self, tree: repository.Tree, path: str, blob: str | None) -> int | None:
-        """The number of a file's document, read and kept if it is new."""
-        if blob is None:
-            return None
-        if (blob, path) not in self.numbers:
-            query = "SELECT id FROM documents WHERE blob = ? AND path = ?"
-            row = self.database.execute(query, (blob, path)).fetchone()
-            self.numbers[blob, path] = row[0] if row else self._read(tree, path, blob)
-        return self.numbers[blob, path]
+class _Connection(sqlite3.Connection):
+    """place: the file, set when it is up to date and questions begin."""
 
-    def _read(self, tree: repository.Tree, path: str, blob: str) -> int:
-        content: Mapping[str, Any] = {}
-        problem = None
-        try:
-            text = tree.read(blob)
-            if path == documents.LOCK:
-                content = {name: self._stage(name, block) for name, block in lockfile.cut(text).items()}
-            else:
-                content = documents.params(text) if path == documents.PARAMS else documents.metrics(path, text)
-        except (lockfile.LockError, documents.Unreadable) as error:
-            problem = str(error)
-        cursor = self.database.execute(
-            "INSERT INTO documents (blob, path, content, problem) VALUES (?, ?, ?, ?)",
-            (blob, path, json.dumps(content, default=str, separators=(",", ":")), problem),
-        )
-        return int(cursor.lastrowid or 0)
+    place: Path | None = None
 
-    def _stage(self, name: str, block: str) -> int:
-        digest = hashlib.blake2b(f"{name}\0{block}".encode(), digest_size=16).digest()
-        if digest not in self.blocks:
-            row = self.database.execute("SELECT id FROM stages WHERE digest = ?", (digest,)).fetchone()
-            self.blocks[digest] = row[0] if row else self._parse(name, block, digest)
-        return self.blocks[digest]
+    def cursor(self, factory: Any = _Cursor) -> Any:
+        return super().cursor(factory)
 
-    def _parse(self, name: str, block: str, digest: bytes) -> int:
-        stage = lockfile.parse(block)
-        insert = "INSERT INTO stages (digest, name, cmd, params) VALUES (?, ?, ?, ?)"
-        number = int(self.database.execute(insert, (digest, name, stage.cmd, stage.params)).lastrowid or 0)
-        self.database.executemany(
-            "INSERT INTO artifacts (stage, made, path, md5, size, nfiles) VALUES (?, ?, ?, ?, ?, ?)",
-            [(number, made, *artifact) for made, side in enumerate((stage.deps, stage.outs)) for artifact in side],
-        )
-        return number
+    def execute(self, *arguments: Any) -> Any:  # the inherited one takes no cursor of ours
+        return self.cursor().execute(*arguments)
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    said = str(error)
+    return type(error) is sqlite3.DatabaseError or any(word in said for word in ("malformed", "no such", "Could not"))
 
 
 class Index:
@@ -256,7 +207,7 @@ class Index:
             if name not in reached and name in parents:
                 reached.add(name)
                 waiting += parents[name]
-        columns = "id, parents, author, email, time, title, params, lock, metrics, changed"
+        columns = "id, parents, author, email, time, title, params, lock, metrics, changed, pipeline"
         rows = self.database.execute(f"SELECT {columns} FROM commits ORDER BY number").fetchall()  # noqa: S608
         return [_entry(row) for row in rows if row[0] in reached]
 
@@ -273,7 +224,7 @@ class Index:
 
     def column(self, path: str, name: str) -> dict[int, Any]:
         """The value under a dotted name in every document of a file, by document; a list as its JSON text."""
-        if '"' in name or "\\" in name:  # SQLite's paths cannot quote these
+        if not name.isprintable() or '"' in name or "\\" in name:  # SQLite's paths cannot quote these
             rows = self.database.execute("SELECT id, content FROM documents WHERE path = ?", (path,))
             return {number: value for number, text in rows if (value := json.loads(text).get(name)) is not None}
         query = "SELECT id, json_extract(content, ?) AS value FROM documents WHERE path = ? AND value IS NOT NULL"
@@ -283,6 +234,13 @@ class Index:
         """Why documents could not be read, by their numbers: those only where that is so."""
         rows = self._select("documents", "id, path, problem", numbers)
         return {number: f"{path}: {problem}" for number, path, problem in rows if problem}
+
+    def problems_of(self, entries: Iterable[Entry]) -> dict[str, list[str]]:
+        """What of each commit could not be read, by its id: those only that have something. Quick for any number."""
+        query = "SELECT id, path, problem FROM documents WHERE problem IS NOT NULL"
+        unread = {number: f"{path}: {problem}" for number, path, problem in self.database.execute(query)}
+        told = ((entry.commit.id, [unread[n] for n in entry.documents if n in unread]) for entry in entries)
+        return {commit: lines for commit, lines in told if lines}
 
     def paths(self, numbers: Sequence[int]) -> dict[int, str]:
         """The files that documents were, by their numbers."""
@@ -309,4 +267,4 @@ class Index:
 
 def _entry(row: Sequence[Any]) -> Entry:
     commit = Commit(row[0], tuple(row[1].split()), row[2], row[3], row[4], row[5])
-    return Entry(commit, row[6], row[7], tuple(json.loads(row[8])), bool(row[9]))
+    return Entry(commit, row[6], row[7], tuple(json.loads(row[8])), bool(row[9]), row[10])

@@ -6,19 +6,23 @@ A snapshot is read straight from git (or the disk), a few milliseconds each; for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from clew.errors import HistoryError
 from clew.history import documents, lockfile, repository
-from clew.history.documents import Flat
+from clew.history.documents import Flat, Unreadable
 from clew.history.lockfile import Artifact, Stage
 from clew.history.repository import WORK_TREE, Commit
+from clew.history.store import open_store
 
 if TYPE_CHECKING:
     import pygit2
+
+T = TypeVar("T")
 
 
 class Files(Protocol):
@@ -27,8 +31,11 @@ class Files(Protocol):
     def files(self, path: str) -> dict[str, str]:
         """Path → name to read it by, of the file at `path` or of every file below it; empty where there is none."""
 
+    def not_a_file(self, path: str) -> str | None:
+        """What is at `path` where that is no file, as a word for a problem; None for a file, and for nothing."""
+
     def read(self, name: str) -> str:
-        """A file's text."""
+        """A file's text; raises Unreadable."""
 
 
 class OnDisk:
@@ -39,15 +46,36 @@ class OnDisk:
 
     def files(self, path: str) -> dict[str, str]:
         """See `Files`."""
+        if not path or documents.is_outside(path):
+            return {}
         found = self.root / path
-        if found.is_file():
-            return {path: path}
-        names = sorted(file.relative_to(self.root).as_posix() for file in found.rglob("*") if file.is_file())
+        try:
+            if found.is_file():
+                return {path: path}
+            names = sorted(file.relative_to(self.root).as_posix() for file in found.rglob("*") if file.is_file())
+        except (OSError, ValueError):
+            return {}
         return {name: name for name in names}
+
+    def not_a_file(self, path: str) -> str | None:
+        """See `Files`."""
+        return "it is a folder" if (self.root / path).is_dir() else None
 
     def read(self, name: str) -> str:
         """See `Files`."""
-        return (self.root / name).read_text(encoding="utf-8", errors="replace")
+        path = self.root / name
+        if not self._is_ours(path.resolve()):
+            raise Unreadable("it is a link to outside of the repository: not read")
+        try:
+            return path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise Unreadable(error.strerror or "it cannot be read") from None
+
+    def _is_ours(self, path: Path) -> bool:
+        """Whether a file lies in the work tree, or in the cache that DVC links files from."""
+        if path.is_relative_to(self.root.resolve()):
+            return True
+        return any(path.is_relative_to(folder.resolve()) for folder in open_store(self.root).folders)
 
 
 @dataclass(frozen=True)
@@ -76,37 +104,41 @@ def take(repo: pygit2.Repository, rev: str) -> Snapshot:
             raise HistoryError("a bare repository has no work tree", where=rev, fix="Name two revisions.")
         return _read(rev, None, OnDisk(Path(repo.workdir)))
     commit = repository.resolve(repo, rev)
-    return _read(rev, repository.described(commit), repository.Tree(repo, commit.tree))
+    return _read(rev, repository.described(commit), repository.tree_of(repo, commit))
 
 
 def _read(name: str, commit: Commit | None, files: Files) -> Snapshot:
     problems: list[str] = []
-    texts = {path: _text(files, path) for path in (documents.PARAMS, documents.LOCK, documents.PIPELINE)}
-    if not any(texts.values()):
-        problems.append("no params.yaml, dvc.yaml or dvc.lock: it is older than the experiment, or of another project")
-    params: Flat = {}
-    stages: Mapping[str, Stage] = {}
-    declared: list[str] = []
-    try:
-        params = documents.params(texts[documents.PARAMS])
-    except documents.Unreadable as error:
-        problems.append(f"{documents.PARAMS}: {error}")
-    try:
-        stages = lockfile.read(texts[documents.LOCK])
-    except lockfile.LockError as error:
-        problems.append(f"{documents.LOCK}: {error}")
-    try:
-        declared = documents.metric_paths(texts[documents.PIPELINE], params)
-    except documents.Unreadable as error:
-        problems.append(f"{documents.PIPELINE}: {error}")
-    metrics: dict[str, Flat] = {}
-    for path, key in ((path, key) for one in declared for path, key in files.files(one).items()):
+
+    def attempt(path: str, question: Callable[[], T], otherwise: T) -> T:
         try:
-            metrics[path] = documents.metrics(path, files.read(key))
-        except documents.Unreadable as error:
+            return question()
+        except (Unreadable, lockfile.LockError) as error:
             problems.append(f"{path}: {error}")
+            return otherwise
+
+    names = (documents.PARAMS, documents.LOCK, documents.PIPELINE)
+    texts = {path: attempt(path, partial(_text, files, path), "") for path in names}
+    if not any(texts.values()) and not problems:
+        problems.append("no params.yaml, dvc.yaml or dvc.lock: it is older than the experiment, or of another project")
+    none: tuple[Flat, Mapping[str, Stage], list[str]] = ({}, {}, [])
+    params = attempt(documents.PARAMS, lambda: documents.params(texts[documents.PARAMS]), none[0])
+    stages = attempt(documents.LOCK, lambda: lockfile.read(texts[documents.LOCK]), none[1])
+    pipeline = texts[documents.PIPELINE]
+    declared = attempt(documents.PIPELINE, lambda: documents.metric_paths(pipeline, params), none[2])
+    metrics: dict[str, Flat] = {}
+    for one in declared:
+        if documents.is_outside(one):
+            problems.append(f"{documents.PIPELINE}: {documents.outside(one)}")
+        for path, key in files.files(one).items():
+            found = attempt(path, lambda path=path, key=key: documents.metrics(path, files.read(key)), None)  # type: ignore[misc]
+            if found is not None:
+                metrics[path] = found
     return Snapshot(name, commit, params, metrics, stages, tuple(problems), files)
 
 
 def _text(files: Files, path: str) -> str:
-    return next((files.read(name) for found, name in files.files(path).items() if found == path), "")
+    name = files.files(path).get(path)
+    if name is None and (problem := files.not_a_file(path)):
+        raise Unreadable(problem)
+    return files.read(name) if name is not None else ""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from clew.errors import HistoryError
 from clew.history import index, repository, snapshot
 from clew.history.index import Index
 from examples.history import PIPELINE, commit, experiment, git, lock
@@ -164,3 +165,88 @@ def test_the_index_and_a_snapshot_say_the_same(folder: Path) -> None:
             paths = found.paths(entry.metrics)
             assert {paths[number]: contents[number] for number in entry.metrics} == taken.metrics
             assert found.contents([entry.lock or 0])[entry.lock or 0].keys() == taken.stages.keys()
+
+
+def test_a_damage_that_is_met_at_a_question_is_mended_and_asked_again(folder: Path) -> None:
+    for number in range(60):
+        commit(folder, f"Number {number}", experiment(number, number))
+    with _opened(folder) as found:
+        wanted = found.contents([n for entry in found.entries() for n in entry.documents])
+    place = folder / ".clew/history.sqlite"
+    whole = place.read_bytes()
+    repo = repository.open_repository(folder)
+
+    def question(found: Index) -> object:
+        return found.contents([n for entry in found.entries() for n in entry.documents])
+
+    for page in range(1, len(whole) // 4096):
+        for damage in (bytes(4096), b"\xff\x07" * 2048):
+            place.write_bytes(whole[: page * 4096] + damage + whole[(page + 1) * 4096 :])
+            assert index.ask(repo, question) == wanted
+
+
+def test_a_question_that_met_a_damage_leaves_no_damaged_index(folder: Path) -> None:
+    commit(folder, "First", experiment(0.1, 0.5))
+    with _opened(folder):
+        pass
+    place = folder / ".clew/history.sqlite"
+    with closing(sqlite3.connect(place)) as database:
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'documents'").fetchone()
+    whole = place.read_bytes()
+    place.write_bytes(whole[: (page - 1) * 4096] + bytes(4096) + whole[page * 4096 :])
+    with _opened(folder) as found, pytest.raises(index.Damaged, match="made anew"):
+        found.contents(found.entries()[0].documents)
+    with _opened(folder) as found:
+        assert found.contents(found.entries()[0].documents)
+
+
+@pytest.mark.parametrize("place", [".clew", ".clew/history.sqlite/inner"])
+def test_without_a_place_it_says_so_in_a_line(folder: Path, place: str) -> None:
+    commit(folder, "First", experiment(0.1, 0.5))
+    (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    (folder / place).write_text("in the way")
+    with pytest.raises(HistoryError, match="the history's index cannot be kept") as told, _opened(folder):
+        pass
+    assert isinstance(told.value, sqlite3.Error)
+
+
+def test_a_lock_that_is_held_too_long_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit(folder, "First", experiment(0.1, 0.5))
+    with _opened(folder):
+        pass
+    commit(folder, "Second", experiment(0.2, 0.5))
+    monkeypatch.setattr(index, "WAIT", 0.1)
+    with closing(sqlite3.connect(folder / ".clew/history.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(HistoryError, match="Another process holds it"), _opened(folder):
+            pass
+
+
+def test_a_history_that_was_cut_short_is_read_again_when_it_grew(folder: Path, tmp_path: Path) -> None:
+    for number in range(4):
+        commit(folder, f"Number {number}", experiment(number, 0.5))
+    git(tmp_path, "clone", "-q", "--depth", "2", f"file://{folder}", "shallow")
+    assert _titles(tmp_path / "shallow") == ["Number 2", "Number 3"]
+    git(tmp_path / "shallow", "fetch", "-q", "--unshallow")
+    assert _titles(tmp_path / "shallow") == [f"Number {number}" for number in range(4)]
+
+
+def test_every_ref_counts_where_short_names_are_the_same(folder: Path) -> None:
+    first = commit(folder, "First", experiment(0.1, 0.5))
+    for number, baseline in enumerate(("ab" + "c" * 38, "cd" + "e" * 38)):
+        git(folder, "switch", "-q", "--detach", first)
+        exp = commit(folder, f"Experiment {number}", experiment(number, 0.7))
+        git(folder, "update-ref", f"refs/exps/{baseline[:2]}/{baseline[2:]}/lr-test", exp)
+    git(folder, "switch", "-q", "--detach", first)
+    git(folder, "tag", "main", commit(folder, "Tagged", experiment(5, 0.7)))
+    git(folder, "checkout", "-q", "refs/heads/main")
+    with _opened(folder) as found:
+        assert {*found.heads} == {"HEAD", "heads/main", "tags/main", "exps/abcccccc/lr-test", "exps/cdeeeeee/lr-test"}
+        assert len(found.entries()) == 4
+
+
+def test_git_is_told_to_ignore_it(folder: Path) -> None:
+    (folder / ".gitignore").write_text("")
+    commit(folder, "First", experiment(0.1, 0.5))
+    assert _titles(folder) == ["First"]
+    assert git(folder, "status", "--porcelain") == ""
