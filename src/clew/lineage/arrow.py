@@ -53,14 +53,25 @@ def read(path: Path, columns: Sequence[str]) -> pa.Table:
             found |= {name: pa.chunked_array([pc.struct_field(origin, name)]) for name in ("file", "record")}
         made = pa.table({name: _typed(column, name) for name, column in found.items()})
         made.validate(full=True)
+        if made["row_id"].null_count:
+            raise pa.ArrowInvalid("a row without an id")
     except (pa.ArrowException, OSError) as error:
         raise unreadable(path, str(error)) from None
     return made
 
 
 def _typed(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    wanted = TYPES.get(name, pa.string())
-    return column if wanted is None or column.type == wanted else pc.cast(column, wanted)
+    wanted, there = TYPES.get(name, pa.string()), column.type
+    if wanted is None or there == wanted:
+        return column
+    if pa.types.is_dictionary(there):
+        there = there.value_type
+    texts = pa.types.is_string(there) or pa.types.is_large_string(there)
+    number = pa.types.is_integer(there) or pa.types.is_floating(there)
+    fits = texts if wanted == pa.string() else pa.types.is_list(there) if pa.types.is_list(wanted) else number
+    if not fits and not pa.types.is_null(there):
+        raise pa.ArrowInvalid(f"its column {name} is of type {there}, not {wanted}")
+    return pc.cast(column, wanted)
 
 
 def unreadable(path: Path, why: str) -> DataError:
