@@ -156,7 +156,7 @@ class Linker:
             return Link("broken", [], f"{dep.path} was {_short(dep.md5)}; what this dvc.lock has made there is {now}")
         return None
 
-    def _folder(self, revision: Revision, dep: Artifact, below: Sequence[Made]) -> Link:
+    def _folder(self, revision: Revision, dep: Artifact, below: list[Made]) -> Link:
         outs = [made.out for made in below]
         chosen = self.choice(dep, outs)
         unknown = any(self._files(dep.path, out) is None for out in outs)

@@ -272,9 +272,9 @@ class Past:
             for document in self.locks.get(number, ()):
                 stages[document].add(self.name(number))
         commits, stale, unsure = [], 0, 0
-        for document, names in stages.items():
+        for document, asked in stages.items():
             for commit in self._with_lock.get(document, ()):
-                said = {True} if stale_too else {self.declared(commit.id, name) for name in names}
+                said = {True} if stale_too else {self.declared(commit.id, name) for name in asked}
                 if said == {False}:
                     stale += 1
                 else:

@@ -219,11 +219,12 @@ def _sound(record: dict[str, Any]) -> dict[str, Any]:
     >>> _sound({"seconds": "abc", "who": "Ada", "versions": ["a"], "hardware": {"cpu": "x", "memory_bytes": "big"}})
     {'who': 'Ada', 'hardware': {'cpu': 'x'}}
     """
-    kinds = {"hardware": dict, "versions": dict, "started": str, "who": str, "commit": str}
+    kinds: dict[str, type] = {"hardware": dict, "versions": dict, "started": str, "who": str, "commit": str}
     found = {
         name: value for name, value in record.items() if value is None or isinstance(value, kinds.get(name, object))
     }
-    for facts, name in ((found, "seconds"), (found.get("hardware") or {}, "memory_bytes")):
+    hardware: Any = found.get("hardware") or {}
+    for facts, name in ((found, "seconds"), (hardware, "memory_bytes")):
         value = facts.get(name)
         if value is not None and not (isinstance(value, (int, float)) and 0 <= value < MOST):
             del facts[name]
