@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -19,6 +19,7 @@ Branches = Annotated[list[str] | None, typer.Option("--rev", help="Only what thi
 WhereOption = Annotated[str | None, typer.Option("--where", help="Only where this holds: `sft.epochs >= 2 and …`.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Number = Annotated[int, typer.Option("-n", "--number", min=1, help="Lines at most.")]
+T = TypeVar("T")
 COLUMNS = 5
 NEWEST = 100
 CHIEF = ("accuracy", "chrf")
@@ -41,7 +42,9 @@ def log(
     """
     from clew.history import table
 
-    with _opened() as (repo, index):
+    repo = _repository()
+
+    def question(index: Index) -> tuple[list[Line], list[str], list[str], int]:
         entries = table.chosen(index, _starts(repo, rev))
         known = _Known(index, entries)
         wanted = [metric] if metric else columns.split(",") if columns else []
@@ -51,12 +54,15 @@ def log(
             ordered = _with_value(index, ordered, chosen[0])
         if sort:
             ordered = _sorted(index, ordered, known.one(sort))
-        found = table.lines(index, ordered[:number])
-        _tell_problems(index, ordered[:number])
-        here = table.work_tree(repo) if rev is None and where is None and sort is None else None
+        shown = ordered[:number]
+        return table.lines(index, shown), chosen, _problems(index, shown), len(ordered) - len(shown)
+
+    found, chosen, problems, left_out = _ask(repo, question)
+    here = table.work_tree(repo) if rev is None and where is None and sort is None else None
     shown = [here, *found] if here is not None else found
-    how = How(intervals=metric is not None, in_time=sort is None, left_out=len(ordered) - len(found))
-    _print(shown, chosen or _usual(shown), how, as_json)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    _print(shown, chosen or _usual(shown), How(metric is not None, sort is None, left_out), as_json)
 
 
 def best(
@@ -72,13 +78,17 @@ def best(
     """
     from clew.history import table
 
-    with _opened() as (repo, index):
+    repo = _repository()
+
+    def question(index: Index) -> tuple[str, list[Line], int]:
         entries = table.chosen(index, _starts(repo, rev))
         known = _Known(index, entries)
         name = known.one(metric)
         ranked = _sorted(index, _fitting(index, entries, where, known), name)
-        shown = table.lines(index, ranked[:number])
-    how = How(intervals=True, in_time=False, left_out=len(ranked) - len(shown), close=_close(shown, name))
+        return name, table.lines(index, ranked[:number]), len(ranked)
+
+    name, shown, count = _ask(repo, question)
+    how = How(intervals=True, in_time=False, left_out=count - len(shown), close=_close(shown, name))
     _print(shown, [name, *_varying(shown)], how, as_json)
 
 
@@ -103,20 +113,19 @@ class How:
     close: Sequence[int] = ()
 
 
-class _opened:  # noqa: N801 - used as a function in `with`
-    """The repository that we are in and its index, closed in the end."""
+def _repository() -> Any:
+    from clew.history import repository
 
-    def __enter__(self) -> tuple[Any, Any]:
-        from clew.history import index, repository
+    repo = repository.open_repository(Path())
+    if repo.is_empty or not repository.heads(repo):
+        repository.resolve(repo, "HEAD")  # says that there are no commits
+    return repo
 
-        repo = repository.open_repository(Path())
-        if repo.is_empty or not repository.heads(repo):
-            repository.resolve(repo, "HEAD")  # says that there are no commits
-        self.index = index.open_index(repo)
-        return repo, self.index
 
-    def __exit__(self, *_: object) -> None:
-        self.index.close()
+def _ask(repo: Any, question: Callable[[Index], T]) -> T:
+    from clew.history import index
+
+    return index.ask(repo, question)
 
 
 def _starts(repo: Any, revs: Sequence[str] | None) -> list[str] | None:
@@ -190,19 +199,16 @@ def _sorted(index: Index, entries: Sequence[Entry], name: str) -> list[Entry]:
     return [entry for _, entry in sorted(numbers, key=lambda pair: pair[0])]
 
 
-def _tell_problems(index: Index, entries: Sequence[Entry]) -> None:
-    """A word on stderr for each file that could not be read."""
+def _problems(index: Index, entries: Sequence[Entry]) -> list[str]:
+    """A line for each file that could not be read, with a commit that has it."""
     from clew.terminal import clean
 
     found: dict[str, str] = {}
-    for entry in entries:
-        documents = [n for n in (entry.params, entry.lock, *entry.metrics) if n is not None]
-        for problem in index.problems(documents).values():
-            found.setdefault(problem, entry.commit.id[:8])
-    for problem, commit in list(found.items())[:5]:
-        typer.echo(f"! {commit}: {clean(problem)}", err=True)
-    if len(found) > 5:
-        typer.echo(f"! and {len(found) - 5} more files that could not be read", err=True)
+    for commit, problems in index.problems_of(entries).items():
+        for problem in problems:
+            found.setdefault(problem, commit[:8])
+    lines = [f"! {commit}: {clean(problem)}" for problem, commit in found.items()]
+    return lines[:5] + ([f"! and {len(lines) - 5} more files that could not be read"] if len(lines) > 5 else [])
 
 
 def _names(lines: Sequence[Line]) -> list[str]:
