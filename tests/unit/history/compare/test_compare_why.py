@@ -91,6 +91,18 @@ def test_code_that_ran_and_is_in_no_commit_is_told(lab: Lab) -> None:
     assert (file.path, file.run, file.committed, file.commits) == ("src/train.py", True, False, ())
 
 
+def test_a_folder_that_differs_by_what_git_has_not_is_told_with_doubt(lab: Lab) -> None:
+    """Its md5 of dvc.lock may be of compiled files, too: nobody can tell from the md5 alone."""
+    lock = lab.root / "dvc.lock"
+    lock.write_text(lock.read_text().replace("path: src/train.py", "path: src/training"))
+    (lab.root / "src/training").mkdir()
+    (lab.root / "src/training/loop.py").write_text("loop()\n")
+    lab.git("add", "-A")
+    lab.git("commit", "-qm", "Make it a folder")
+    lock.write_text(lock.read_text().replace(md5("train()\n"), md5("train()\n# compiled")))
+    assert [told.file(file) for file in lab.side().code] == ["changed, by files in no commit, or ignored ones"]
+
+
 def test_code_added_and_removed_in_a_folder_that_a_stage_reads(lab: Lab) -> None:
     folder = lab.root / "src/training"
     folder.mkdir()
