@@ -257,11 +257,7 @@ def _value(row_id: str, wanted: Sequence[tuple[str, str, str]], reader: _Reader)
     rows = {one: reader.of(row_id, one[2], columns[one[0]]) for one in wanted}
     paths = {"ledger": f"{LEDGER}{{}}.parquet", "train": TRAIN, "fed": "data/fed/{}.parquet"}
     ledgers = [(stage, some) for (what, stage, _), some in rows.items() if what == "ledger"]
-    decided = [
-        Decision(stage=stage, **{name: row.get(name) for name in FOUND})
-        for stage, some in ledgers
-        for row in some or ()
-    ]
+    decided = [_decision(stage, row) for stage, some in ledgers for row in some or ()]
     trained = next((some for (what, *_), some in rows.items() if what == "train"), None)
     return Values(
         decisions=None if any(some is None for _, some in ledgers) else tuple(decided),
@@ -272,6 +268,11 @@ def _value(row_id: str, wanted: Sequence[tuple[str, str, str]], reader: _Reader)
         ),
         read=all(some is not None for some in rows.values()),
     )
+
+
+def _decision(stage: str, row: Facts) -> Decision:
+    found: Facts = {name: row.get(name) for name in FOUND}
+    return Decision(stage, **found)
 
 
 def _first(rows: list[Facts] | None) -> Facts | None:

@@ -73,7 +73,7 @@ def _chains(index: Index, sets: RowSets, locks: set[int]) -> dict[int, Chain]:
 def _from_note(note: Mapping[str, Any]) -> Chain:
     try:
         names = ("ledgers", "models", "fed", "elsewhere")
-        pairs = {name: tuple((one, md5) for one, md5 in note[name]) for name in names}
+        pairs: dict[str, Any] = {name: tuple((one, md5) for one, md5 in note[name]) for name in names}
         return Chain(rows=note["rows"], splits=note["splits"], train=note["train"], **pairs)
     except (KeyError, TypeError, ValueError):
         raise sqlite3.DatabaseError("a note that cannot be read") from None

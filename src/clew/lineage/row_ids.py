@@ -24,7 +24,9 @@ SELECT = "SELECT ids, ordinals FROM buckets WHERE bucket = ?"
 def ordinal(database: sqlite3.Connection, row_id: bytes) -> int | None:
     """The ordinal of an id; None where it is not in the dictionary."""
     row = _bucket(database, int.from_bytes(row_id[:2]) >> SHIFT)
-    at = row[0].find(row_id) if row else -1
+    if row is None:
+        return None
+    at = row[0].find(row_id)
     while at >= 0 and at % WIDTH:  # the end of one id and the beginning of the next may spell it
         at = row[0].find(row_id, at + 1)
     return int.from_bytes(row[1][at // WIDTH * 4 :][:4], "little") if at >= 0 else None
