@@ -212,11 +212,14 @@ class _Reader:
 
     def _read(self, md5: str, columns: Sequence[str]) -> dict[str, list[Facts]] | None:
         try:
-            path = self.archive.file(md5)
-            if path is None:
+            if self.archive.store.find(md5) is None:
                 self.lost[md5] = "not in the cache"
                 return None
-            if row_files.is_large(path) and not self.archive.scores:
+            n = None if self.archive.scores else self.archive.sets.rows(md5)
+            if n is not None and n > row_files.LARGE:  # neither hashed nor opened: that would take longer
+                return None
+            path = self.archive.file(md5)
+            if path is None or (n is None and not self.archive.scores and row_files.is_large(path)):
                 return None
             return row_files.details(path, self.row_ids, columns)
         except (DataError, HistoryError) as error:

@@ -162,6 +162,11 @@ class RowSets:
         known = {row[0] for row in self.database.execute("SELECT md5 FROM files")}
         return [md5 for md5 in dict.fromkeys(md5s) if md5 not in known]
 
+    def rows(self, md5: str) -> int | None:
+        """How many rows a file has; None for one that was not added."""
+        row = self.database.execute("SELECT rows FROM files WHERE md5 = ?", (md5,)).fetchone()
+        return int(row[0]) if row else None
+
     def add(
         self,
         md5: str,

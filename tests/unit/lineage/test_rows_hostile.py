@@ -176,6 +176,17 @@ def test_a_large_file_is_read_for_scores_only_when_that_is_asked(tmp_path: Path)
         assert row_files.is_large(path) is large
 
 
+def test_of_a_large_file_nothing_is_read_but_with_scores(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.run(ROWS, weight={CALM["text"]: 0.5})
+    repository.commit("Weigh")
+    monkeypatch.setattr(row_files, "LARGE", 1)
+    told = [_trace(ID, "--rev", "HEAD", *more)["rows"][0]["chapters"][0] for more in ([], ["--scores"])]
+    assert [(one["read"], one["weight"], one["lost"]) for one in told] == [(False, None, []), (True, 0.5, [])]
+    assert "scores and weight not read (large files" in _run("rows", "trace", ID)
+
+
 def test_where_the_index_cannot_be_kept_is_told(repository: Repository) -> None:
     (repository.folder / ".clew").write_text("a file where the folder would be")
     with pytest.raises(SetupError, match="the index of rows cannot be kept"):
