@@ -105,17 +105,18 @@ def _write(store: Path, table: pa.Table) -> str:
 
 
 def lock(ledger: str, train: str, model: str) -> str:
-    """A dvc.lock of three stages."""
+    """A dvc.lock of four stages."""
     lines = ["schema: '2.0'", "stages:"]
     clean = [("data/clean.parquet", md5("clean", ledger)), ("data/ledger/clean.parquet", ledger)]
     for name, deps, outs in (
+        ("prepare", [], [("data/rows.parquet", md5("rows"))]),
         ("clean", [("data/rows.parquet", md5("rows"))], clean),
         ("balance", clean[:1], [("data/train.parquet", train)]),
         ("sft", [("data/train.parquet", train)], [("models/sft", f"{model}.dir")]),
     ):
         lines += [f"  {name}:", f"    cmd: clew stage {name}"]
         for side, artifacts in (("deps", deps), ("outs", outs)):
-            lines.append(f"    {side}:")
+            lines += [f"    {side}:"] if artifacts else []
             for path, digest in artifacts:
                 lines += [f"    - path: {path}", "      hash: md5", f"      md5: {digest}", "      size: 1"]
     return "\n".join(lines) + "\n"
