@@ -21,13 +21,15 @@ SHORT = 200
 
 
 def as_json(value: object, indent: int | None = None) -> str:
-    """JSON that any reader takes: null for what is no number; signs that no terminal prints are escaped.
+    r"""JSON that any reader takes: null for what is no number; signs that no terminal prints are escaped.
 
     >>> as_json({"a": float("nan"), "b": "x\x9by"})
-    '{"a": null, "b": "x\\\\u009by"}'
+    '{"a": null, "b": "x\\u009by"}'
     """
     text = json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
-    return re.sub(r"[^\n -~]", lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
+    return re.sub(
+        r"[^\n -~]", lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text
+    ).replace("\x7f", "\\u007f")
 
 
 def _plain(value: Any) -> Any:
@@ -42,10 +44,10 @@ def _plain(value: Any) -> Any:
 
 
 def cell(value: object) -> str:
-    """A value of a line whose values are told apart by tabs.
+    r"""A value of a line whose values are told apart by tabs.
 
-    >>> cell("a\tb\nc\x1b[2J")
-    'a\\\\tb\\\\nc\ufffd[2J'
+    >>> print(cell("a\tb\nc\x1b[2J"))
+    a\tb\nc�[2J
     """
     text = str("" if value is None else value).replace("\\", "\\\\")
     for sign, escaped in (("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
