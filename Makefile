@@ -37,11 +37,14 @@ repro: setup ## make the experiment: dvc repro
 	@git ls-files --error-unmatch dvc.lock >/dev/null 2>&1 && git diff --quiet HEAD -- dvc.lock && echo "dvc.lock is unchanged: what was made is what is committed, to the byte." \
 		|| echo "dvc.lock is not the committed one: see it with \`git diff HEAD dvc.lock\`, the numbers with \`dvc metrics diff\`."
 
+# A file's tests stay in one process: what one of its fixtures made is made once.
+PYTEST := python -m pytest -q -n auto --dist loadfile
+
 test: setup-dev ## all tests, whole pipelines with the tiny model among them
-	@python -m pytest -q
+	@$(PYTEST)
 
 fast: setup-dev ## the tests that take seconds
-	@python -m pytest -q -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 lint: setup-dev
 	@ruff check src tests benchmarks

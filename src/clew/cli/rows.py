@@ -91,7 +91,7 @@ def _print_biographies(
     from dataclasses import asdict
 
     from clew.cli import row_lines
-    from clew.lineage.drawing import clean
+    from clew.terminal import clean
 
     unknown = [name.name for name in named if not name.row_ids]
     if as_json:

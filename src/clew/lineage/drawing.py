@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from clew.lineage.graph import Edge, Graph, Node
+from clew.terminal import clean
 
 if TYPE_CHECKING:
     from clew.lineage.past import Held
@@ -121,15 +122,6 @@ def _coded(text: str) -> str:
 
 def _quoted(text: str) -> str:
     return clean(text).replace("\\", "\\\\").replace('"', '\\"')
-
-
-def clean(text: object) -> str:
-    """A text on one line, without control characters, which a terminal would obey.
-
-    >>> clean("a\\x1b[31mb\\nc")
-    'a\ufffd[31mb c'
-    """
-    return "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(str(text).split()))
 
 
 def shown(value: object, width: int = 90) -> str:

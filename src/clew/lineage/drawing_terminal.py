@@ -11,9 +11,9 @@ from rich.text import Text
 from rich.tree import Tree
 
 from clew.lineage import drawing
-from clew.lineage.drawing import clean
 from clew.lineage.graph import Edge, Graph, Node
 from clew.lineage.thing import Root, Thing
+from clew.terminal import clean
 
 if TYPE_CHECKING:
     from clew.lineage.downstream import Down

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from clew.errors import DataError, HistoryError
 from clew.lineage import row_files
 from clew.lineage.archive import Archive
-from clew.lineage.drawing import clean
+from clew.terminal import clean
 
 WHOLE, AT_LEAST = 64, 8
 """Hex digits of a row id, and of a beginning that is accepted."""

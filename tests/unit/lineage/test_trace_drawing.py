@@ -19,6 +19,7 @@ from trace_repository import NOTES, Repository, experiment, sha256_of
 from clew.lineage import drawing, drawing_page, drawing_terminal
 from clew.lineage.graph import Graph, Node
 from clew.lineage.trace import Trace, trace
+from clew.terminal import clean
 
 EVIL = 'a "b" <script>alert(1)</script> `c` | {d} \\ #35; end\x1b[31m\nsubgraph ]'
 
@@ -60,7 +61,7 @@ def test_mermaid_and_dot_are_valid_whatever_names_hold(names: list[str]) -> None
     assert all(M_NODE.fullmatch(line) or M_EDGE.fullmatch(line) for line in lines[:-2]), lines
     labels = [match[2].split("<br/>")[0] for line in lines if (match := M_NODE.fullmatch(line))]
     decoded = [re.sub(r"#(\d+);", lambda match: chr(int(match[1])), label) for label in labels]
-    assert decoded == [drawing.clean(name) or "–" for name in names]
+    assert decoded == [clean(name) or "–" for name in names]
     inner = drawing.dot(graph).rstrip("\n").split("\n")
     assert inner[-1] == "}"
     assert all(D_NODE.fullmatch(line) or D_EDGE.fullmatch(line) for line in inner[3:-1]), inner
@@ -68,7 +69,7 @@ def test_mermaid_and_dot_are_valid_whatever_names_hold(names: list[str]) -> None
 
 @given(text=st.text())
 def test_no_control_character_is_left(text: str) -> None:
-    assert drawing.clean(text).isprintable()
+    assert clean(text).isprintable()
 
 
 def test_json_holds_everything(repo: Repository) -> None:
