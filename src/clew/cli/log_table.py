@@ -57,7 +57,8 @@ def draw(
         texts = [column[row] for column in (*fixed, *cells[:fitting])] + ([] if narrow else [_changed(line)])
         drawn.add_row(*map(_text, texts))
     if len(lines) > 2 and in_time:
-        drawn.add_row(*[""] * len(fixed), *[_spark(lines, name) for name in columns[:fitting]], style="dim")
+        sparks = [_spark(lines, name, _width(cells[at]) - GAP) for at, name in enumerate(columns[:fitting])]
+        drawn.add_row(*[""] * len(fixed), *sparks, style="dim")
     console.print(drawn)
     if fitting < len(columns):
         missing = clean(", ".join(column[0] for column in cells[fitting:]))
@@ -124,7 +125,7 @@ def _changed(line: Line) -> str:
     return f"{title} ({few})" if title and few else title or few
 
 
-def _spark(lines: Sequence[Line], name: str) -> str:
+def _spark(lines: Sequence[Line], name: str, width: int) -> str:
     values = [line.values.get(name) for line in reversed(lines)]
     numbers = [value if table.is_number(value) else None for value in values]
-    return table.sparkline(numbers[-24:]) if any(value is not None for value in numbers) else ""
+    return table.sparkline(numbers[-width:]) if any(value is not None for value in numbers) else ""
