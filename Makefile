@@ -37,8 +37,9 @@ repro: setup ## make the experiment: dvc repro
 	@git ls-files --error-unmatch dvc.lock >/dev/null 2>&1 && git diff --quiet HEAD -- dvc.lock && echo "dvc.lock is unchanged: what was made is what is committed, to the byte." \
 		|| echo "dvc.lock is not the committed one: see it with \`git diff HEAD dvc.lock\`, the numbers with \`dvc metrics diff\`."
 
-# A file's tests stay in one process: what one of its fixtures made is made once.
-PYTEST := python -m pytest -q -n auto --dist loadfile
+# A file's tests stay in one process: what one of its fixtures made is made once. Properties take the same examples each
+# time and as long as they need; `pytest` alone draws new ones.
+PYTEST := python -m pytest -q -n auto --dist loadfile --hypothesis-profile=ci
 
 test: setup-dev ## all tests, whole pipelines with the tiny model among them
 	@$(PYTEST)
