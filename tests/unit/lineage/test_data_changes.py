@@ -222,6 +222,8 @@ def test_a_lock_that_does_not_lead_on_made_what_it_made(repository: Repository) 
     told = _diff("before", "work tree")
     assert "made no" not in told
     assert "no difference between the data" in told  # the models are those of `before`, and so is their data
+    compared = CliRunner().invoke(app, ["compare", "before", ".", "--no-tests", "--json"])
+    assert json.loads(compared.stdout)["revisions"][0]["went_in"]["missing"] == []
     repository.git("update-ref", "-d", "refs/tags/before")
     unknown = made_up("never committed")
     split = ([("data/clean.parquet", unknown)], new["split"][1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,9 @@ from clew.errors import HistoryError
 from clew.history import store as stores
 from clew.history.compare import asked, code, costs, numbers, revisions, why
 from clew.history.compare.model import Number, Shared, Side, View
+from clew.history.lockfile import Stage
 from clew.history.snapshot import Snapshot
-from clew.lineage import data_changes
+from clew.lineage import data_chain, data_changes
 
 if TYPE_CHECKING:
     import pygit2
@@ -74,7 +76,7 @@ def _side(
     return Side(
         after=after,
         params=params,
-        data=data_changes.between(store, before, after),
+        data=data_changes.between(store, before, after, maker=_maker(repo, before, after)),
         code=changed,
         numbers=tuple(those),
         shared=overlap,
@@ -83,6 +85,22 @@ def _side(
         reaches=why.reaches(before, after, params, changed),
         notes=(*notes(after), *between(repo, before, after)),
     )
+
+
+def _maker(repo: pygit2.Repository, before: Snapshot, after: Snapshot) -> data_chain.Maker:
+    """Who made what neither side's dvc.lock leads on from: the history is asked, and only then is its index opened."""
+    made = {out.path for side in (before, after) for stage in side.stages.values() for out in stage.outs}
+
+    def maker(path: str, md5: str) -> Stage | None:
+        if path not in made:  # code, or what nobody makes
+            return None
+        from clew.history import index
+
+        with suppress(OSError, HistoryError):  # where it cannot be kept, the two locks are all that is asked
+            return index.ask(repo, lambda found: found.maker(path, md5))
+        return None
+
+    return maker
 
 
 def notes(side: Snapshot) -> list[str]:
