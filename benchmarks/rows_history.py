@@ -32,7 +32,8 @@ import pyarrow.parquet as pq
 
 from clew.history.store import md5_of
 from clew.lineage import row_files, rowsets
-from clew.lineage.rowsets import IN, Group, Origins
+from clew.lineage.row_origins import Origins
+from clew.lineage.rowsets import IN, Group
 
 BRANCHES = 20
 DROPS = 0.05

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clew.errors import DataError
-from clew.lineage.rowsets import IN, Group, Origins, RowSets
+from clew.lineage.row_origins import Origins
+from clew.lineage.rowsets import IN, Group, RowSets
 
 if TYPE_CHECKING:
     import pyarrow as pa

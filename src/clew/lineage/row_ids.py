@@ -141,10 +141,13 @@ def _words(ids: bytes) -> Words:
 
 
 def _distinct(words: Words) -> Words:
-    """Each id once, sorted."""
+    """Each id once, in the order in which they are first met: files that keep the order of rows then list rising
+    ordinals (`row_order`).
+    """
     import numpy as np
 
-    words = words[np.lexsort((words[:, 3], words[:, 2], words[:, 1], words[:, 0]))]
+    order = np.lexsort((words[:, 3], words[:, 2], words[:, 1], words[:, 0]))
+    ordered = words[order]
     again = np.zeros(len(words), dtype=np.bool_)
-    again[1:] = (words[1:] == words[:-1]).all(axis=1)
-    return words[~again]
+    again[1:] = (ordered[1:] == ordered[:-1]).all(axis=1)
+    return words[np.sort(order[~again])]

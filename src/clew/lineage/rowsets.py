@@ -2,6 +2,7 @@
 
     sets.add("07aa…", ids, [Group("dropped", "length", positions), …])      one parquet file, known by its md5
     sets.holding([sets.ordinal("5f0c…")])  →  [{"07aa…": [("dropped", "length")], "2b77…": [("in", None)]}]
+    sets.positions("07aa…", [0, 3])        →  {0: [0], 3: [4]}
 
 It lies in `.clew/rows.sqlite`, holds nothing that DVC's cache does not, and can be deleted at any time. Each row id (32
 bytes) has one ordinal. A set is a roaring bitmap of ordinals, cut where `ordinal >> 16` changes, and the pieces of all
@@ -19,7 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from clew.lineage import bitmaps, row_ids
+from clew.lineage import bitmaps, row_ids, row_order, row_origins
+from clew.lineage.row_origins import Origin, Origins
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,29 +32,31 @@ if TYPE_CHECKING:
     Positions = npt.NDArray[np.int64]
 
 T = TypeVar("T")
-VERSION = 2
+VERSION = 3
 """Of the tables below: raise it when what they hold changes meaning."""
-TABLES = """
+TABLES = (
+    """
 CREATE TABLE buckets (                -- of row ids by their first 10 bits, in the order they came
   bucket INTEGER PRIMARY KEY, ids BLOB NOT NULL, ordinals BLOB NOT NULL);
-CREATE TABLE files (md5 TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE files (                  -- pieces: the order of its rows, an entry of row_order for each piece
+  md5 TEXT PRIMARY KEY, rows INTEGER NOT NULL, pieces BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE sets (
   number INTEGER PRIMARY KEY, md5 TEXT NOT NULL, decision TEXT NOT NULL, rule TEXT,
   size INTEGER NOT NULL,              -- rows
   base INTEGER                        -- a set that the pieces are the difference to, or null
 );
 CREATE INDEX whole_sets ON sets (size) WHERE base IS NULL;
+CREATE INDEX sets_of_files ON sets (md5);
 CREATE TABLE pieces (                 -- place: ordinal >> 16 and the set's number
   place INTEGER PRIMARY KEY, bits BLOB NOT NULL);
-CREATE TABLE origins (                -- of ordinals from `first` on: 4 bytes in places (0: none), 8 of a record
-  first INTEGER PRIMARY KEY, places BLOB NOT NULL, records BLOB NOT NULL);
-CREATE TABLE places (id INTEGER PRIMARY KEY, source TEXT NOT NULL, file TEXT NOT NULL, UNIQUE (source, file));
 CREATE TABLE children (parent INTEGER NOT NULL, child TEXT NOT NULL, PRIMARY KEY (parent, child)) WITHOUT ROWID;
 CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+    + row_order.TABLES
+    + row_origins.TABLES
+)
 WAIT = 60  # seconds, for another process that adds to it
 HIGH = bitmaps.HIGH
-SEGMENT = 1 << 14  # ordinals in a row of `origins`
 SMALL, CANDIDATES = 1000, 6
 """Rows of a set that is always kept whole; earlier sets that a larger one is compared with."""
 NOBODY: frozenset[int] = frozenset()
@@ -66,22 +70,6 @@ class Group(NamedTuple):
     decision: str
     rule: str | None
     positions: Positions
-
-
-class Origins(NamedTuple):
-    """Where the rows of a file come from. names: (source, file); codes: into names, shape (n,); records: shape (n,)."""
-
-    names: Sequence[tuple[str, str]]
-    codes: Positions
-    records: Positions
-
-
-class Origin(NamedTuple):
-    """A row's first place that was seen. record: counts from 0 within the file."""
-
-    source: str
-    file: str
-    record: int
 
 
 Held = dict[str, list[tuple[str, str | None]]]
@@ -186,7 +174,7 @@ class RowSets:
             before = len(self._ids)
             ordinals = self._ids.ordinals(self.database, ids)
             if len(self._ids) > before and (found := origins()) is not None:
-                self._add_origins(before, ordinals, found)
+                row_origins.add(self.database, before, ordinals, found)
             for group in groups:
                 self._add_set(md5, group.decision, group.rule, ordinals[group.positions])
             for position, parents in children:
@@ -194,8 +182,17 @@ class RowSets:
                 child = ids[position * row_ids.WIDTH :][: row_ids.WIDTH].hex()
                 insert = "INSERT OR IGNORE INTO children (parent, child) VALUES (?, ?)"
                 self.database.executemany(insert, [(int(parent), child) for parent in known])
-            insert = "INSERT INTO files (md5, rows) VALUES (?, ?)"
-            self.database.execute(insert, (md5, len(ids) // row_ids.WIDTH))
+            insert = "INSERT INTO files (md5, rows, pieces) VALUES (?, ?, ?)"
+            self.database.execute(insert, (md5, len(ordinals), self._order(ordinals, groups)))
+
+    def _order(self, ordinals: Positions, groups: Sequence[Group]) -> bytes:
+        """The order of the rows that are in any group: only those are found again."""
+        import numpy as np
+
+        there = np.zeros(len(ordinals), dtype=np.bool_)
+        for group in groups:
+            there[group.positions] = True
+        return row_order.written(self.database, ordinals[there], np.flatnonzero(there))
 
     def _add_set(self, md5: str, decision: str, rule: str | None, ordinals: Positions) -> None:
         pieces, size = bitmaps.cut(ordinals)
@@ -211,35 +208,9 @@ class RowSets:
         rows = [(high << 32 | number, bits) for high, bits in kept.items()]
         self.database.executemany("INSERT INTO pieces (place, bits) VALUES (?, ?)", rows)
 
-    def _add_origins(self, before: int, ordinals: Positions, origins: Origins) -> None:
-        """Write the origins of the ordinals from `before` on."""
-        import numpy as np
-
-        insert, select = "INSERT OR IGNORE INTO places (source, file) VALUES (?, ?)", "SELECT id FROM places"
-        self.database.executemany(insert, origins.names)
-        query = f"{select} WHERE source = ? AND file = ?"
-        numbers = np.array([self.database.execute(query, name).fetchone()[0] for name in origins.names], dtype="<u4")
-        new = np.flatnonzero(ordinals >= before)[::-1]  # backwards: the first place of a row is written last
-        places = np.zeros(int(ordinals.max()) + 1 - before, dtype="<u4")
-        records = np.zeros(len(places), dtype="<i8")
-        places[ordinals[new] - before] = numbers[origins.codes[new]]
-        records[ordinals[new] - before] = origins.records[new]
-        rows = [
-            (before + at, places[at : at + SEGMENT].tobytes(), records[at : at + SEGMENT].tobytes())
-            for at in range(0, len(places), SEGMENT)
-        ]
-        self.database.executemany("INSERT INTO origins (first, places, records) VALUES (?, ?, ?)", rows)
-
     def origin(self, ordinal: int) -> Origin | None:
         """Where a row was first seen; None where no file told."""
-        query = "SELECT first, places, records FROM origins WHERE first <= ? ORDER BY first DESC LIMIT 1"
-        row = self.database.execute(query, (ordinal,)).fetchone()
-        at = ordinal - row[0] if row else 0
-        place = int.from_bytes(row[1][4 * at : 4 * at + 4], "little") if row else 0
-        name = self.database.execute("SELECT source, file FROM places WHERE id = ?", (place,)).fetchone()
-        if name is None:
-            return None
-        return Origin(name[0], name[1], int.from_bytes(row[2][8 * at : 8 * at + 8], "little", signed=True))
+        return row_origins.of(self.database, ordinal)
 
     def _like(self, size: int) -> list[int]:
         """The newest sets that are kept whole and of about this size; none for a small set, which needs no base."""
@@ -250,11 +221,8 @@ class RowSets:
 
     def _whole(self, number: int) -> dict[int, BitMap]:
         highest = self.database.execute("SELECT max(place) FROM pieces").fetchone()[0] or 0
-        rows = (
-            (high, self.database.execute("SELECT bits FROM pieces WHERE place = ?", (high << 32 | number,)).fetchone())
-            for high in range((highest >> 32) + 1)
-        )
-        return {high: bitmaps.read(row[0]) for high, row in rows if row}
+        pieces = ((high, self._piece(high, number)) for high in range((highest >> 32) + 1))
+        return {high: piece for high, piece in pieces if piece}
 
     def ordinal(self, row_id: str) -> int | None:
         """The ordinal of a row id (64 hex digits); None where no file has it."""
@@ -279,6 +247,41 @@ class RowSets:
                 for position in members:
                     found[positions[position]].setdefault(md5, []).append((decision, rule))
         return found
+
+    def positions(self, md5: str, ordinals: Iterable[int]) -> dict[int, list[int]] | None:
+        """Where rows stand in a file, from 0; without those that it lacks; None where the order of some was not kept.
+
+        None, too, for a file that was not added.
+        """
+        row = self.database.execute("SELECT pieces FROM files WHERE md5 = ?", (md5,)).fetchone()
+        if row is None:
+            return None
+        by_high: dict[int, list[int]] = {}
+        for ordinal in ordinals:
+            by_high.setdefault(ordinal >> HIGH, []).append(ordinal & 0xFFFF)
+        found: dict[int, list[int]] = {}
+        for high, lows in by_high.items():
+            some = row_order.positions(self.database, row[0], high, self._members(md5, high), lows)
+            if some is None:
+                return None
+            found |= {high << HIGH | low: positions for low, positions in some.items()}
+        return found
+
+    def _members(self, md5: str, high: int) -> BitMap:
+        """The rows of a file in a piece, under whatever decision."""
+        from pyroaring import BitMap
+
+        found = BitMap()
+        for number, base in self.database.execute("SELECT number, base FROM sets WHERE md5 = ?", (md5,)).fetchall():
+            found |= self._piece(high, number) ^ self._piece(high, base)
+        return found
+
+    def _piece(self, high: int, number: int | None) -> BitMap:
+        from pyroaring import BitMap
+
+        query = "SELECT bits FROM pieces WHERE place = ?"
+        row = self.database.execute(query, (high << 32 | number,)).fetchone() if number is not None else None
+        return bitmaps.read(row[0]) if row else BitMap()
 
     def _pieces_of(self, high: int) -> Iterator[tuple[int, bytes]]:
         query = "SELECT place, bits FROM pieces WHERE place >= ? AND place < ?"

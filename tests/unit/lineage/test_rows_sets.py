@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clew.lineage import rowsets
-from clew.lineage.rowsets import IN, Group, Origin, Origins
+from clew.lineage.row_origins import Origin, Origins
+from clew.lineage.rowsets import IN, Group
 
 
 def _id(number: int) -> bytes:
