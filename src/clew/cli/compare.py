@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 if TYPE_CHECKING:
     from clew.history.compare.model import View
 
-Revisions = Annotated[
-    list[str] | None,
-    typer.Argument(help="Branches, tags, commits, experiments, or `.` for the work tree; the first is the baseline."),
-]
 
-
+@click.command
+@click.argument(
+    "revisions",
+    nargs=-1,
+    help="Branches, tags, commits, experiments, or `.` for the work tree; the first is the baseline.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@click.option("--md", "as_markdown", is_flag=True, help="Markdown, for a pull request.")
+@click.option("--html", type=Path, metavar="FILE", help="Write a page with pictures to this file.")
+@click.option("--no-tests", is_flag=True, help="Skip the paired tests: no verdicts.")
+@click.option(
+    "--fail-if-worse",
+    multiple=True,
+    metavar="METRIC",
+    help="Exit with 1 if shown to be worse: `stress.f1`, `f1@aligned`, `*`.",
+)
 def compare(
-    revisions: Revisions = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--md", help="Markdown, for a pull request.")] = False,
-    html: Annotated[Path | None, typer.Option("--html", help="Write a page with pictures to this file.")] = None,
-    no_tests: Annotated[bool, typer.Option("--no-tests", help="Skip the paired tests: no verdicts.")] = False,
-    fail_if_worse: Annotated[
-        list[str] | None,
-        typer.Option(metavar="METRIC", help="Exit with 1 if shown to be worse: `stress.f1`, `f1@aligned`, `*`."),
-    ] = None,
+    revisions: Sequence[str],
+    as_json: bool,
+    as_markdown: bool,
+    html: Path | None,
+    no_tests: bool,
+    fail_if_worse: Sequence[str],
 ) -> None:
     """Show what was asked, what went in, what code changed, what came out, and which change reaches which number.
 
@@ -37,9 +46,9 @@ def compare(
     Example: clew compare main lora-16 --fail-if-worse stress.f1@aligned
     """
     if as_json and as_markdown:
-        raise typer.BadParameter("choose one of --json and --md")
+        raise click.BadParameter("choose one of --json and --md")
     if fail_if_worse and no_tests:
-        raise typer.BadParameter("--fail-if-worse needs the tests that --no-tests skips")
+        raise click.BadParameter("--fail-if-worse needs the tests that --no-tests skips")
     if html is not None and html.is_dir():
         from clew.errors import SetupError
 
@@ -49,11 +58,11 @@ def compare(
     from clew.history import repository
     from clew.history.compare import view as views
 
-    view = views.compare(repository.open_repository(Path.cwd()), revisions or [], tests=not no_tests)
-    worse = _worse(view, fail_if_worse or [])  # first: a name that means nothing is told before pages of output
+    view = views.compare(repository.open_repository(Path.cwd()), list(revisions), tests=not no_tests)
+    worse = _worse(view, fail_if_worse)  # first: a name that means nothing is told before pages of output
     _write(view, as_json=as_json, as_markdown=as_markdown, html=html)
     if worse:
-        raise typer.Exit(1)
+        sys.exit(1)
 
 
 def _write(view: View, *, as_json: bool, as_markdown: bool, html: Path | None) -> None:
@@ -73,11 +82,11 @@ def _write(view: View, *, as_json: bool, as_markdown: bool, html: Path | None) -
     if as_json:
         from clew.history.compare import as_json as writer
 
-        typer.echo(writer.write(view))
+        click.echo(writer.write(view))
     elif as_markdown:
         from clew.history.compare import markdown
 
-        typer.echo(markdown.write(view))
+        click.echo(markdown.write(view))
     elif html is None:
         from rich.console import Console
 
@@ -88,10 +97,10 @@ def _write(view: View, *, as_json: bool, as_markdown: bool, html: Path | None) -
             console.width = terminal.PIPED
         terminal.show(view, console)
     else:
-        typer.echo(f"wrote {html}")
+        click.echo(f"wrote {html}")
 
 
-def _worse(view: View, wanted: list[str]) -> bool:
+def _worse(view: View, wanted: Sequence[str]) -> bool:
     """Whether any of the wanted numbers is shown to be worse; says on stderr which, and which could not be judged."""
     from clew.errors import HistoryError
     from clew.history.compare import selectors
@@ -99,11 +108,11 @@ def _worse(view: View, wanted: list[str]) -> bool:
     try:
         found = selectors.select(view, wanted)
     except HistoryError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise click.BadParameter(str(error)) from None
     for name, number in found:
         if number.verdict is None:
-            typer.echo(f"clew: not judged: {number.name}@{number.variant} of {name}: {number.reason}", err=True)
+            click.echo(f"clew: not judged: {number.name}@{number.variant} of {name}: {number.reason}", err=True)
     worse = [(name, number) for name, number in found if number.verdict == "worse"]
     for name, number in worse:
-        typer.echo(f"clew: worse: {number.name}@{number.variant} of {name}", err=True)
+        click.echo(f"clew: worse: {number.name}@{number.variant} of {name}", err=True)
     return bool(worse)

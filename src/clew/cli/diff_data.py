@@ -6,20 +6,20 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 if TYPE_CHECKING:
     from clew.lineage.data_changes import DataChanges, DecisionChange, Pairs, Row, Rows, SetChange, Source, SourceChange
 
 
-def diff_data(
-    before: Annotated[str, typer.Argument(help="A branch, tag, commit or experiment, or `work tree`.")],
-    after: Annotated[str, typer.Argument(help="Another one.")],
-    sample: Annotated[int, typer.Option(min=0, max=1000, help="Examples of each kind, at most.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+@click.command
+@click.argument("before", help="A branch, tag, commit or experiment, or `work tree`.")
+@click.argument("after", help="Another one.")
+@click.option("--sample", type=click.IntRange(0, 1000), default=3, metavar="N", help="Examples of each kind, at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def diff_data(before: str, after: str, sample: int, as_json: bool) -> None:
     """Show how the data of two revisions differs: sources, rows in and out, labels, weights, decisions by rule.
 
     Example: clew diff-data main lora --sample 5
@@ -44,13 +44,13 @@ def diff_data(
     problems = [f"{side.name}: {problem}" for side in (was, now) for problem in side.problems]
     if as_json:
         told = {**asdict(found), "problems": problems, "shallow": repo.is_shallow, "note": NOTE}
-        typer.echo(as_json_text(told, indent=2))
+        click.echo(as_json_text(told, indent=2))
         return
     for line in (*(f"! {problem}" for problem in problems), *lines(found, before, after)):
-        typer.echo(printable(line))
+        click.echo(printable(line))
     if repo.is_shallow:
-        typer.echo(f"! {SHALLOW}")
-    typer.echo(f"\n{NOTE}")
+        click.echo(f"! {SHALLOW}")
+    click.echo(f"\n{NOTE}")
 
 
 def lines(found: DataChanges, before: str, after: str) -> Iterator[str]:

@@ -7,35 +7,51 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import typer
+import click
 
 if TYPE_CHECKING:
     from clew.history.index import Entry, Index
     from clew.history.table import Line
 
-Branches = Annotated[list[str] | None, typer.Option("--rev", help="Only what this revision reaches. May be repeated.")]
-WhereOption = Annotated[str | None, typer.Option("--where", help="Only where this holds: `sft.epochs >= 2 and …`.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Number = Annotated[int, typer.Option("-n", "--number", min=1, help="Lines at most.")]
+rev_option = click.option(
+    "--rev", multiple=True, metavar="REV", help="Only what this revision reaches. May be repeated."
+)
+where_option = click.option("--where", metavar="CONDITION", help="Only where this holds: `sft.epochs >= 2 and …`.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 T = TypeVar("T")
 COLUMNS = 5
 NEWEST = 100
 CHIEF = ("accuracy", "chrf")
 
 
+def _number_option(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "-n", "--number", type=click.IntRange(min=1), default=default, metavar="N", help="Lines at most."
+    )
+
+
+@click.command
+@click.argument("metric", required=False, help="A metric or param, such as stress.f1@sft: its history.")
+@rev_option
+@where_option
+@click.option("--sort", metavar="NAME", help="By this param or metric, best first.")
+@click.option("--columns", metavar="NAMES", help="Names, with commas; `*` stands for any.")
+@_number_option(30)
+@json_option
 def log(
-    metric: Annotated[str | None, typer.Argument(help="A metric or param, such as stress.f1@sft: its history.")] = None,
-    rev: Branches = None,
-    where: WhereOption = None,
-    sort: Annotated[str | None, typer.Option("--sort", help="By this param or metric, best first.")] = None,
-    columns: Annotated[str | None, typer.Option("--columns", help="Names, with commas; `*` stands for any.")] = None,
-    number: Number = 30,
-    as_json: AsJson = False,
+    metric: str | None,
+    rev: Sequence[str],
+    where: str | None,
+    sort: str | None,
+    columns: str | None,
+    number: int,
+    as_json: bool,
 ) -> None:
     """Show the experiments of all branches, tags and experiments: one line a commit that changed a metric or a param.
 
+    \b
     Example: clew log --where "sft.learning_rate < 0.002" --sort stress.f1@sft --columns "sft.*,*.stress.f1"
 
     Example: clew log stress.accuracy@aligned
@@ -58,20 +74,20 @@ def log(
         return table.lines(index, shown), chosen, _problems(index, shown), len(ordered) - len(shown)
 
     found, chosen, problems, left_out = _ask(repo, question)
-    here = table.work_tree(repo) if rev is None and where is None and sort is None else None
+    here = table.work_tree(repo) if not rev and where is None and sort is None else None
     shown = [here, *found] if here is not None else found
     for problem in problems:
-        typer.echo(problem, err=True)
+        click.echo(problem, err=True)
     _print(shown, chosen or _usual(shown), How(metric is not None, sort is None, left_out), as_json)
 
 
-def best(
-    metric: Annotated[str, typer.Argument(help="A metric, such as stress.f1@sft.")],
-    rev: Branches = None,
-    where: WhereOption = None,
-    number: Number = 5,
-    as_json: AsJson = False,
-) -> None:
+@click.command
+@click.argument("metric", help="A metric, such as stress.f1@sft.")
+@rev_option
+@where_option
+@_number_option(5)
+@json_option
+def best(metric: str, rev: Sequence[str], where: str | None, number: int, as_json: bool) -> None:
     """Show the commits with the best value of a metric; ≈ marks those within the best one's interval.
 
     Example: clew best stress.accuracy@aligned --where "align.enabled = true"
@@ -128,7 +144,7 @@ def _ask(repo: Any, question: Callable[[Index], T]) -> T:
     return index.ask(repo, question)
 
 
-def _starts(repo: Any, revs: Sequence[str] | None) -> list[str] | None:
+def _starts(repo: Any, revs: Sequence[str]) -> list[str] | None:
     from clew.history import repository
 
     return [str(repository.resolve(repo, rev).id) for rev in revs] if revs else None
@@ -241,10 +257,10 @@ def _usual(lines: Sequence[Line]) -> list[str]:
 def _print(lines: Sequence[Line], columns: Sequence[str], how: How, as_json: bool) -> None:
     if as_json:
         found = [_as_json(line, columns) | {"close_to_best": row in how.close} for row, line in enumerate(lines)]
-        typer.echo(json.dumps(_finite(found), indent=2, allow_nan=False, default=str))
+        click.echo(json.dumps(_finite(found), indent=2, allow_nan=False, default=str))
         return
     if not lines:
-        typer.echo(
+        click.echo(
             "No commit changed a param or a metric, or none fits. What is read are params.yaml, dvc.yaml and the"
             " metrics that it declares, in the repository's root.",
             err=True,
@@ -254,7 +270,7 @@ def _print(lines: Sequence[Line], columns: Sequence[str], how: How, as_json: boo
 
     log_table.draw(lines, columns, intervals=how.intervals, in_time=how.in_time, close=how.close)
     if how.left_out > 0:
-        typer.echo(f"{how.left_out} more lines are not shown: -n {len(lines) + how.left_out} shows all.", err=True)
+        click.echo(f"{how.left_out} more lines are not shown: -n {len(lines) + how.left_out} shows all.", err=True)
 
 
 def _finite(value: Any) -> Any:

@@ -1,36 +1,92 @@
-"""The command `clew`, and the one place where errors become words."""
+"""The command `clew`: a table of its commands, and the one place where errors become words."""
 
 from __future__ import annotations
 
 import errno
-import shutil
 import sys
+from collections.abc import Mapping
 
-import typer
-
-from clew.cli import compare, diff_data, log, merge_driver, params, rows, stage, trace
+from clew.cli.groups import Group, Later, Root
 from clew.errors import ClewError
 
 NEARLY_NOTHING = 64 << 20  # bytes free: less than what torch failed to write
 
-app = typer.Typer(
-    name="clew",
+# Where a command is, and the first sentence of its help: nothing of it is imported until it is asked for.
+COMMANDS = {
+    "stage": ("clew.cli.stage:stage", "Run one stage of the pipeline; `dvc repro` calls this."),
+    "trace": (
+        "clew.cli.trace:trace",
+        "Follow a thing back to raw files, base model, params, code and machine, by hash; or on to all that used it.",
+    ),
+    "compare": (
+        "clew.cli.compare:compare",
+        "Show what was asked, what went in, what code changed, what came out, and which change reaches which number.",
+    ),
+    "diff-data": (
+        "clew.cli.diff_data:diff_data",
+        "Show how the data of two revisions differs: sources, rows in and out, labels, weights, decisions by rule.",
+    ),
+    "log": (
+        "clew.cli.log:log",
+        "Show the experiments of all branches, tags and experiments: one line a commit that changed a metric or a"
+        " param.",
+    ),
+    "best": (
+        "clew.cli.log:best",
+        "Show the commits with the best value of a metric; ≈ marks those within the best one's interval.",
+    ),
+}
+PARAMS = {
+    "check": (
+        "clew.cli.params:check",
+        "Check a params file and list every problem, with its line and the nearest valid name.",
+    ),
+    "schema": ("clew.cli.params:schema", "Print the JSON Schema of params.yaml, for editors."),
+}
+ROWS = {
+    "key": (
+        "clew.cli.rows:key",
+        "Make a secret key for row ids and print its fingerprint, to be named as prepare.row_key.",
+    ),
+    "trace": (
+        "clew.cli.rows:trace",
+        "Tell a row's biography: its origin, what each stage decided and why, which models it trained, in every"
+        " commit.",
+    ),
+    "of": (
+        "clew.cli.rows:of",
+        "List the rows that a model was made from: row id, source, file, record, task, one a line.",
+    ),
+}
+MERGE_DRIVER = {
+    "install": (
+        "clew.cli.merge_driver:install",
+        "Install the driver for this repository: a line in .gitattributes (commit it) and one in this clone's git"
+        " config.",
+    ),
+    "run": (
+        "clew.cli.merge_driver:run",
+        "Merge dvc.lock for git: `ours` becomes the merged file; exit code 1 where stages must run again.",
+    ),
+}
+
+
+def _group(name: str, table: Mapping[str, tuple[str, str]], line: str) -> Group:
+    return Group(name, [Later(command, *told) for command, told in table.items()], help=line)
+
+
+app = Root(
+    "clew",
+    [
+        *(Later(name, *told) for name, told in COMMANDS.items()),
+        _group("params", PARAMS, "Check params.yaml or print its schema."),
+        _group("rows", ROWS, "Row identities, a row's biography, a model's rows."),
+        _group("merge-driver", MERGE_DRIVER, "Merge dvc.lock stage by stage instead of line by line."),
+    ],
     help="Fine-tune language models declaratively, on git and DVC, and keep the thread.\n\n"
     "Edit params.yaml, run `dvc repro`, commit, compare.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    context_settings={"show_default": True},
 )
-app.add_typer(params.app, name="params")
-app.add_typer(rows.app, name="rows")
-app.command(name="stage")(stage.stage)
-app.command(name="trace")(trace.trace)
-app.command(name="compare")(compare.compare)
-app.command(name="diff-data")(diff_data.diff_data)
-app.add_typer(merge_driver.app, name="merge-driver")
-app.command(name="log")(log.log)
-app.command(name="best")(log.best)
 
 
 def main() -> None:
@@ -55,4 +111,10 @@ def _disk_is_full(error: Exception) -> bool:
     if getattr(error, "errno", None) in numbers or any(f"(os error {number})" in str(error) for number in numbers):
         return True
     torch_failed_to_write = isinstance(error, RuntimeError) and "inline_container" in str(error)
-    return torch_failed_to_write and shutil.disk_usage(".").free < NEARLY_NOTHING
+    return torch_failed_to_write and _bytes_free() < NEARLY_NOTHING
+
+
+def _bytes_free() -> int:
+    import shutil
+
+    return shutil.disk_usage(".").free

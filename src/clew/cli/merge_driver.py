@@ -5,21 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 if TYPE_CHECKING:
     from clew.errors import SetupError
 
-app = typer.Typer(help="Merge dvc.lock stage by stage instead of line by line.", no_args_is_help=True)
-
 NAME = "clew-lock"
 ATTRIBUTE = f"dvc.lock merge={NAME}"
-ConflictFile = Annotated[Path, typer.Argument(help="A file that git names.")]
 
 
-@app.command()
+@click.command
 def install() -> None:
     """Install the driver for this repository: a line in .gitattributes (commit it) and one in this clone's git config.
 
@@ -36,8 +33,8 @@ def install() -> None:
             attributes.write_bytes(told)
         except OSError as error:
             raise _unusable(str(error.strerror)) from None
-        typer.echo("wrote .gitattributes: commit it, so that other clones know the driver's name")
-    typer.echo("git now merges dvc.lock stage by stage in this clone")
+        click.echo("wrote .gitattributes: commit it, so that other clones know the driver's name")
+    click.echo("git now merges dvc.lock stage by stage in this clone")
 
 
 def _with_attribute(path: Path) -> bytes | None:
@@ -61,8 +58,11 @@ def _unusable(why: str) -> SetupError:
     return SetupError(why, where=".gitattributes", fix=f"Mend it, or add the line `{ATTRIBUTE}` yourself.")
 
 
-@app.command()
-def run(base: ConflictFile, ours: ConflictFile, theirs: ConflictFile) -> None:
+@click.command
+@click.argument("base", type=Path, help="The file before both changes.")
+@click.argument("ours", type=Path, help="This branch's file; the merged one is written here.")
+@click.argument("theirs", type=Path, help="The other branch's file.")
+def run(base: Path, ours: Path, theirs: Path) -> None:
     """Merge dvc.lock for git: `ours` becomes the merged file; exit code 1 where stages must run again.
 
     Example: clew merge-driver run BASE OURS THEIRS
@@ -79,7 +79,7 @@ def run(base: ConflictFile, ours: ConflictFile, theirs: ConflictFile) -> None:
     ours.write_text(merged.text, encoding="utf-8")
     if merged.conflicts:
         names = ", ".join(merged.conflicts)
-        typer.echo(
+        click.echo(
             f"dvc.lock: both branches ran {names}, with different results. The merged lock leaves "
             f"{'them' if len(merged.conflicts) > 1 else 'it'} out: when the rest is merged, run `dvc repro`, then "
             "`git add dvc.lock` and commit.",

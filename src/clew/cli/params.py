@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-app = typer.Typer(help="Check params.yaml or print its schema.", no_args_is_help=True)
-
-File = Annotated[Path, typer.Argument(help="The params file.")]
+import click
 
 
-@app.command()
-def check(file: File = Path("params.yaml")) -> None:
+@click.command
+@click.argument("file", type=Path, default="params.yaml", help="The params file.  [default: params.yaml]")
+def check(file: Path) -> None:
     """Check a params file and list every problem, with its line and the nearest valid name.
 
     Example: clew params check
@@ -22,10 +18,10 @@ def check(file: File = Path("params.yaml")) -> None:
     from clew import params
 
     params.load(file)
-    typer.echo(f"{file}: fine")
+    click.echo(f"{file}: fine")
 
 
-@app.command()
+@click.command
 def schema() -> None:
     """Print the JSON Schema of params.yaml, for editors.
 
@@ -33,4 +29,4 @@ def schema() -> None:
     """
     from clew import params
 
-    typer.echo(json.dumps(params.schema(), indent=2))
+    click.echo(json.dumps(params.schema(), indent=2))

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 if TYPE_CHECKING:
     from clew.lineage.archive import Archive
     from clew.lineage.biography import Biography
     from clew.lineage.row_names import Named
 
-app = typer.Typer(help="Row identities, a row's biography, a model's rows.", no_args_is_help=True)
-
 SHOWN = 20
 """Stories of a row that are printed, without --all."""
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Revs = Annotated[list[str] | None, typer.Option("--rev", help="Look in this revision only; may be given again.")]
 
 
-@app.command()
+@click.command
 def key() -> None:
     """Make a secret key for row ids and print its fingerprint, to be named as prepare.row_key.
 
@@ -32,18 +29,25 @@ def key() -> None:
     from clew import keys
 
     made = keys.make()
-    typer.echo(f"wrote {made}\nset prepare.row_key: {made.name} in params.yaml")
+    click.echo(f"wrote {made}\nset prepare.row_key: {made.name} in params.yaml")
 
 
-@app.command()
+@click.command
+@click.argument("row_id", required=False, help="A row id, or at least its first 8 digits.")
+@click.option("--text", metavar="TEXT", help="The row's text, as it stands in the source.")
+@click.option("--file", type=Path, metavar="FILE", help='JSONL, one {"row_id": …} or {"text": …} a line.')
+@click.option("--rev", multiple=True, metavar="REV", help="Look in this revision only; may be given again.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--scores/--no-scores", default=False, help="Read scores of large files, too.")
+@click.option("--all", "every", is_flag=True, help="Print every story, not only the newest.")
 def trace(
-    row_id: Annotated[str | None, typer.Argument(help="A row id, or at least its first 8 digits.")] = None,
-    text: Annotated[str | None, typer.Option(help="The row's text, as it stands in the source.")] = None,
-    file: Annotated[Path | None, typer.Option(help='JSONL, one {"row_id": …} or {"text": …} a line.')] = None,
-    rev: Revs = None,
-    as_json: Json = False,
-    scores: Annotated[bool, typer.Option(help="Read scores of large files, too.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="Print every story, not only the newest.")] = False,
+    row_id: str | None,
+    text: str | None,
+    file: Path | None,
+    rev: Sequence[str],
+    as_json: bool,
+    scores: bool,
+    every: bool,
 ) -> None:
     """Tell a row's biography: its origin, what each stage decided and why, which models it trained, in every commit.
 
@@ -74,7 +78,7 @@ def trace(
         )
 
     repo = repository.open_repository(Path())
-    told = archive.ask(repo, rev or [], question, scores=scores, tell=lambda line: typer.echo(line, err=True))
+    told = archive.ask(repo, rev, question, scores=scores, tell=lambda line: click.echo(line, err=True))
     _print_biographies(*told, shallow=repo.is_shallow, as_json=as_json, shown=None if every else SHOWN)
 
 
@@ -103,35 +107,34 @@ def _print_biographies(
             "shallow": shallow,
             "note": row_lines.NOTE,
         }
-        typer.echo(row_lines.as_json(tree, indent=2))
+        click.echo(row_lines.as_json(tree, indent=2))
         return
     for row in found:
-        typer.echo("\n".join(row_lines.biography(row, shown)) + "\n")
+        click.echo("\n".join(row_lines.biography(row, shown)) + "\n")
     if len(named) > 1 or unknown:
-        typer.echo(f"{len(named) - len(unknown):,} of {len(named):,} were found, as {len(found):,} rows")
+        click.echo(f"{len(named) - len(unknown):,} of {len(named):,} were found, as {len(found):,} rows")
     for name in unknown:
-        typer.echo(f"! not found: {clean(name)}")
+        click.echo(f"! not found: {clean(name)}")
     if missing:
-        typer.echo(f"! not in the cache, so nothing is said of it (`dvc fetch --all-commits`): {clean(_few(missing))}")
+        click.echo(f"! not in the cache, so nothing is said of it (`dvc fetch --all-commits`): {clean(_few(missing))}")
     if problems:
-        typer.echo(f"! cannot be read, so nothing is said of it: {clean(_few(problems))}")
+        click.echo(f"! cannot be read, so nothing is said of it: {clean(_few(problems))}")
     if shallow:
-        typer.echo(f"! {row_lines.SHALLOW}")
-    typer.echo(row_lines.NOTE)
+        click.echo(f"! {row_lines.SHALLOW}")
+    click.echo(row_lines.NOTE)
 
 
 def _few(names: list[str]) -> str:
     return "; ".join(names[:3]) + (f"; and {len(names) - 3:,} more" if len(names) > 3 else "")
 
 
-@app.command()
-def of(
-    model: Annotated[str, typer.Argument(help="A model's folder or its name, such as sft.")],
-    rev: Annotated[str | None, typer.Option(help="The revision; without it the work tree.")] = None,
-    side: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
-    count: Annotated[bool, typer.Option("--count", help="Only how many, by source and task.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a row.")] = False,
-) -> None:
+@click.command
+@click.argument("model", help="A model's folder or its name, such as sft.")
+@click.option("--rev", metavar="REV", help="The revision; without it the work tree.")
+@click.option("--side", metavar="SIDE", default="train", help="train, valid or test.")
+@click.option("--count", is_flag=True, help="Only how many, by source and task.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a row.")
+def of(model: str, rev: str | None, side: str, count: bool, as_json: bool) -> None:
     """List the rows that a model was made from: row id, source, file, record, task, one a line.
 
     Example: clew rows of sft --count
@@ -149,13 +152,13 @@ def of(
         if count:
             for source, task, n in model_rows.counts(path):
                 line = {"source": source, "task": task, "rows": n}
-                typer.echo(row_lines.as_json(line) if as_json else f"{n:>9,}  {row_lines.cell(f'{source}/{task}')}")
+                click.echo(row_lines.as_json(line) if as_json else f"{n:>9,}  {row_lines.cell(f'{source}/{task}')}")
             continue
         for batch in model_rows.batches(path):
             told = [
                 row_lines.as_json(row) if as_json else "\t".join(map(row_lines.cell, row.values())) for row in batch
             ]
-            typer.echo("\n".join(told))
+            click.echo("\n".join(told))
     if repo.is_shallow:
-        typer.echo(f"! {row_lines.SHALLOW}", err=True)
-    typer.echo(row_lines.NOTE, err=True)
+        click.echo(f"! {row_lines.SHALLOW}", err=True)
+    click.echo(row_lines.NOTE, err=True)

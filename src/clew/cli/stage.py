@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+import click
 
 
-def stage(
-    name: Annotated[str, typer.Argument(help="A stage of dvc.yaml, such as clean.")],
-    item: Annotated[str | None, typer.Argument(help="For fan-outs: the item, such as int8.")] = None,
-) -> None:
+@click.command
+@click.argument("name", help="A stage of dvc.yaml, such as clean.")
+@click.argument("item", required=False, help="For fan-outs: the item, such as int8.")
+def stage(name: str, item: str | None) -> None:
     """Run one stage of the pipeline; `dvc repro` calls this.
 
     It checks params.yaml, dies with its parent, and records time, memory and hardware in metrics/runtime/.

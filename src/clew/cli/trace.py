@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 
+@click.command
+@click.argument("thing", help="A path, a metric (FILE:task.metric@variant), an MD5 or SHA-256, or a file on disk.")
+@click.option("--rev", metavar="REV", help="A branch, tag, commit or experiment; default: the work tree.")
+@click.option("--down", is_flag=True, help="What used it, in all of the history.")
+@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
+@click.option("--mermaid", is_flag=True, help="A Mermaid flowchart.")
+@click.option("--dot", is_flag=True, help="A graph for Graphviz.")
+@click.option("--html", type=Path, metavar="FILE", help="Write a page that needs nothing else.")
+@click.option("--hash", "hash_all", is_flag=True, help="Hash large files in the cache, too.")
 def trace(
-    thing: Annotated[
-        str,
-        typer.Argument(help="A path, a metric (FILE:task.metric@variant), an MD5 or SHA-256, or a file on disk."),
-    ],
-    rev: Annotated[
-        str | None, typer.Option(help="A branch, tag, commit or experiment; default: the work tree.")
-    ] = None,
-    down: Annotated[bool, typer.Option("--down", help="What used it, in all of the history.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
-    mermaid: Annotated[bool, typer.Option("--mermaid", help="A Mermaid flowchart.")] = False,
-    dot: Annotated[bool, typer.Option("--dot", help="A graph for Graphviz.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Write a page that needs nothing else.")] = None,
-    hash_all: Annotated[bool, typer.Option("--hash", help="Hash large files in the cache, too.")] = False,
+    thing: str,
+    rev: str | None,
+    down: bool,
+    as_json: bool,
+    mermaid: bool,
+    dot: bool,
+    html: Path | None,
+    hash_all: bool,
 ) -> None:
     """Follow a thing back to raw files, base model, params, code and machine, by hash; or on to all that used it.
 
@@ -30,7 +33,7 @@ def trace(
     Example: clew trace models/aligned
     """
     if sum((as_json, mermaid, dot)) > 1:
-        raise typer.BadParameter("--json, --mermaid and --dot are three forms: name one of them")
+        raise click.BadParameter("--json, --mermaid and --dot are three forms: name one of them")
 
     from clew.errors import HistoryError
     from clew.lineage import drawing
@@ -46,13 +49,13 @@ def trace(
             reason = error.strerror or "it cannot be written"
             raise HistoryError(reason, where=str(html), fix="Name a file in a folder that is there.") from None
     if as_json:
-        typer.echo(drawing.as_json(found))
+        click.echo(drawing.as_json(found))
     elif mermaid:
-        typer.echo(drawing.mermaid(drawing.graph_of(found)), nl=False)
+        click.echo(drawing.mermaid(drawing.graph_of(found)), nl=False)
     elif dot:
-        typer.echo(drawing.dot(drawing.graph_of(found)), nl=False)
+        click.echo(drawing.dot(drawing.graph_of(found)), nl=False)
     elif html is not None:
-        typer.echo(f"wrote {html}")
+        click.echo(f"wrote {html}")
     else:
         from clew.lineage import drawing_terminal
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from compare_lab import Lab, N
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner, Result
 
 from clew.cli.main import app
 from clew.errors import HistoryError, SetupError
