@@ -11,14 +11,20 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clew.errors import DataError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
 CHUNK = 1 << 20
+ROW_GROUP = 1 << 16
+"""Rows that a reader of parquet must hold at least: a row's facts are found without decoding a million others."""
 PART = ".part"
 """How what is still being written ends; .dvcignore and .gitignore pass it over."""
 
@@ -134,32 +140,73 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], schema: Any) -> None:
     """Write dicts as parquet with exactly `schema` (a pyarrow.Schema). The same rows give the same bytes."""
     import pyarrow as pa
+
+    with parquet_writer(path, schema) as write:
+        write(pa.Table.from_pylist(list(rows), schema=schema))
+
+
+@contextmanager
+def parquet_writer(path: Path, schema: Any) -> Iterator[Callable[[pa.Table], None]]:
+    """A function that appends tables to the file that appears at `path` when the block ends well.
+
+    How the tables are cut does not matter: the file's row groups hold ROW_GROUP rows each, and so the same rows give
+    the same bytes.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist(list(rows), schema=schema)
-    with replace_file(path) as aside:
-        pq.write_table(table, aside, compression="zstd")
+    waiting: list[pa.Table] = []
+
+    with replace_file(path) as aside, pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+
+        def write(table: pa.Table) -> None:
+            waiting.append(table.cast(schema))
+            while sum(map(len, waiting)) >= ROW_GROUP:
+                whole = pa.concat_tables(waiting)
+                writer.write_table(whole.slice(0, ROW_GROUP).combine_chunks(), row_group_size=ROW_GROUP)
+                waiting[:] = [whole.slice(ROW_GROUP)]
+
+        yield write
+        rest = pa.concat_tables([schema.empty_table(), *waiting]).combine_chunks()
+        if len(rest) or not waiting:
+            writer.write_table(rest, row_group_size=ROW_GROUP)
 
 
 def read_parquet(path: Path, schema: Any) -> list[dict[str, Any]]:
     """Read parquet as dicts and check that it has exactly `schema` (a pyarrow.Schema)."""
+    return list(read_table(path, schema).to_pylist(maps_as_pydicts="strict"))
+
+
+def read_table(path: Path, schema: Any, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read parquet, or some of its columns, and check that the whole of it has exactly `schema`."""
+    import pyarrow as pa
+
+    file = open_parquet(path, schema)
+    try:
+        return file.read(columns)
+    except (pa.ArrowException, OSError) as error:
+        raise _broken(path, error) from None
+
+
+def open_parquet(path: Path, schema: Any) -> pq.ParquetFile:
+    """A parquet file to read in batches; raises DataError where it has not exactly `schema`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        file = pq.ParquetFile(path)
     except FileNotFoundError:
         raise _missing(path) from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise _broken(path, error) from None
-    if not table.schema.equals(schema):
-        names = set(table.schema.names) ^ set(schema.names)
+    if not file.schema_arrow.equals(schema):
+        names = set(file.schema_arrow.names) ^ set(schema.names)
         raise DataError(
             f"the columns are not those of this version of clew{': ' + ', '.join(sorted(names)) if names else ''}",
             where=str(path),
             fix="Run `dvc repro` so that the stage that writes it runs again.",
         )
-    return list(table.to_pylist(maps_as_pydicts="strict"))
+    return file
 
 
 def _missing(path: Path) -> DataError:

@@ -2,8 +2,11 @@
 
     {"row_id": "5f0c…", "file": "dreaddit_training.csv", "record": 17, "source": "dreaddit", "stage": "clean",
      "decision": "dropped", "rule": "length", "score": 2.0, "threshold": 3.0, "detail": "2 words",
-     "parent_ids": []}
+     "start": None, "end": None, "also": [{"rule": "hygiene", "action": "fix", …}], "parent_ids": []}
 
+One entry an occurrence of a row. rule, score, threshold and detail are of the finding that decided; `also` holds what
+other rules found, in their order. A kept row with a rule was found and left for a person to review. start and end mark
+the offending part of the text, in characters.
 Rows in = rows kept or changed + rows dropped; rows out = rows kept or changed + rows added.
 """
 
@@ -11,16 +14,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
 from clew import io, paths
 
+if TYPE_CHECKING:
+    from clew.cleaning.finding import Finding
+
 DIGITS = 6
 """Of a score: the last digits of a probability differ from one processor family to the next, and mean nothing."""
 
 Decision = Literal["kept", "changed", "dropped", "added"]
+
+FOUND = pa.struct(
+    [
+        ("rule", pa.string()),
+        ("action", pa.string()),
+        ("score", pa.float64()),
+        ("threshold", pa.float64()),
+        ("detail", pa.string()),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+    ]
+)
 
 SCHEMA = pa.schema(
     [
@@ -34,6 +52,9 @@ SCHEMA = pa.schema(
         ("score", pa.float64()),
         ("threshold", pa.float64()),
         ("detail", pa.string()),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("also", pa.list_(FOUND)),
         ("parent_ids", pa.list_(pa.string())),
     ]
 )
@@ -65,13 +86,28 @@ def entry(
     }
 
 
-def write(stage: str, entries: list[dict[str, Any]], *, rows_in: int, rows_out: int) -> None:
-    """Write a stage's ledger; refuse to write one that does not account for every row."""
-    count = Counter(entry["decision"] for entry in entries)
+def found(rule: str, finding: Finding) -> dict[str, Any]:
+    """A finding of a cleaning rule as FOUND has it."""
+    return {
+        "rule": rule,
+        "action": finding.action,
+        "score": None if finding.score is None else round(finding.score, DIGITS),
+        "threshold": finding.threshold,
+        "detail": finding.detail,
+        "start": finding.start,
+        "end": finding.end,
+    }
+
+
+def write(stage: str, entries: list[dict[str, Any]] | pa.Table, *, rows_in: int, rows_out: int) -> None:
+    """Write a stage's ledger (entries, or a table in SCHEMA); refuse one that does not account for every row."""
+    table = entries if isinstance(entries, pa.Table) else pa.Table.from_pylist(entries, schema=SCHEMA)
+    count = Counter({pair["values"]: pair["counts"] for pair in table["decision"].value_counts().to_pylist()})
     stay = count["kept"] + count["changed"]
     if rows_in != stay + count["dropped"] or rows_out != stay + count["added"]:
         raise AssertionError(f"{stage}: the ledger does not add up: {rows_in} in, {rows_out} out, {dict(count)}")
-    io.write_parquet(paths.ledger(stage), entries, SCHEMA)
+    with io.parquet_writer(paths.ledger(stage), SCHEMA) as put:
+        put(table)
 
 
 def read(stage: str) -> list[dict[str, Any]]:

@@ -14,10 +14,12 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from clew import params_checks, params_file, sources
 from clew.errors import ParamsError, SourceError
+from clew.params_clean import Clean as Clean
+from clew.params_section import Count, Name, Positive, Section, Sha256, Share
 
 FILE = Path("params.yaml")
 
@@ -39,23 +41,10 @@ def _uri(uri: str) -> str:
     return uri
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="lower case letters, digits and _")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
 Template = Annotated[str, Field(description="a Jinja template over the record's columns, sandboxed")]
 Regex = Annotated[str, AfterValidator(_regex), Field(description="a Python regular expression")]
 Precision = Literal["auto", "float32", "bfloat16"]
 """How matrix products are computed. auto: bfloat16 where the device has it in hardware, else float32."""
-
-
-class Section(BaseModel):
-    """A part of params.yaml: strict, frozen, nothing unknown."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
 
 
 class Source(Section):
@@ -168,45 +157,6 @@ class Prepare(Section):
         if "model" in self.tasks:
             raise ValueError("a task cannot be called `model`: metrics/quality.json keeps a model's size there")
         return self
-
-
-class MissingRule(Section):
-    """Rows whose field is empty are dropped."""
-
-    fields: tuple[Literal["text", "completion", "label"], ...]
-
-
-class LengthRule(Section):
-    """Rows whose text has too few or too many words are dropped."""
-
-    min_words: Count
-    max_words: Count
-
-
-class DuplicatesRule(Section):
-    """Of rows with the same normalised text in one task the first is kept; where labels differ, none."""
-
-    enabled: bool
-
-
-class LabelNoiseRule(Section):
-    """Labels that confident learning doubts (cleanlab, cross-validated tf-idf probabilities)."""
-
-    tasks: tuple[Name, ...]
-    folds: Annotated[int, Field(ge=2)]
-    min_accuracy: Share
-    """Doubted rows are dropped where the cross-validated classifier is at least this accurate …"""
-    weight: Share
-    """… and otherwise kept with this weight in the loss."""
-
-
-class Clean(Section):
-    """Rows that would teach nothing, or teach wrong, are dropped or weigh less."""
-
-    missing: MissingRule
-    length: LengthRule
-    duplicates: DuplicatesRule
-    label_noise: LabelNoiseRule
 
 
 class Sides(Section):

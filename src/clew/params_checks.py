@@ -57,7 +57,7 @@ def _sources(p: Params) -> Iterator[Problem]:
 
 
 def _noise_tasks(p: Params) -> Iterator[Problem]:
-    for index, task in enumerate(p.clean.label_noise.tasks):
+    for index, task in enumerate(p.clean.label_noise.tasks if p.clean.label_noise else ()):
         path: Path = ("clean", "label_noise", "tasks", index)
         yield from _unknown(path, task, sorted(p.prepare.tasks))
         if task in p.prepare.tasks and p.prepare.tasks[task].kind != "label":
@@ -83,7 +83,7 @@ def _shares(p: Params) -> Iterator[Problem]:
 
 
 def _length(p: Params) -> Iterator[Problem]:
-    if p.clean.length.min_words > p.clean.length.max_words:
+    if p.clean.length and p.clean.length.min_words > p.clean.length.max_words:
         yield ("clean", "length", "min_words"), "is more than max_words: no row would be left"
 
 
@@ -175,7 +175,7 @@ CHECKS: tuple[Check, ...] = (
     _variants,
     _shares,
     _length,
-    _twice(lambda p: p.clean.label_noise.tasks, "clean", "label_noise", "tasks"),
+    _twice(lambda p: p.clean.label_noise.tasks if p.clean.label_noise else (), "clean", "label_noise", "tasks"),
     _twice(lambda p: p.align.tasks, "align", "tasks"),
     _twice(lambda p: p.compress.methods, "compress", "methods"),
     _twice(lambda p: p.predict.variants, "predict", "variants"),

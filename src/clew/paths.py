@@ -7,6 +7,9 @@ from pathlib import Path
 RAW = Path("data/raw")  # RAW / <source>
 ROWS = Path("data/rows.parquet")
 CLEAN = Path("data/clean.parquet")
+SCORES = Path("data/scores.parquet")  # what each rule of `clean` measured; row i is that of ROWS
+REVIEW_QUEUE = Path("data/review/queue.parquet")
+REVIEW_DECISIONS = Path("data/review/decisions")  # in git
 SPLITS = Path("data/splits")  # SPLITS / train.parquet, valid.parquet, test.parquet
 TRAIN = Path("data/train.parquet")
 LEDGER = Path("data/ledger")  # LEDGER / <stage>.parquet

@@ -3,7 +3,8 @@
     {"row_id": "5f0c…", "source": "dreaddit", "origin": {"file": "dreaddit_training.csv", "record": 17},
      "task": "stress", "messages": [{"role": "user", "content": "Post: … Stressed?"}], "text": "…",
      "completion": "yes", "label": "yes", "choices": ["yes", "no"], "rejected": "no",
-     "groups": {"pronoun": "she"}, "annotations": None, "weight": 1.0, "parent_ids": []}
+     "groups": {"pronoun": "she"}, "annotations": None, "tokens": None, "tags": None, "cluster": None,
+     "weight": 1.0, "parent_ids": []}
 
 `record` counts from 0 within the file. Empty columns are null. `text` is what the row is about (the post, the
 question): duplicates and leakage are judged by it. `messages` is the prompt; `completion` is the answer to
@@ -37,6 +38,9 @@ SCHEMA = pa.schema(
         ("rejected", pa.string()),
         ("groups", pa.map_(pa.string(), pa.string())),
         ("annotations", pa.list_(pa.struct([("annotator", pa.string()), ("label", pa.string())]))),
+        ("tokens", pa.list_(pa.string())),  # of a task of kind `tags`: the words …
+        ("tags", pa.list_(pa.string())),  # … and the tag of each
+        ("cluster", pa.string()),  # the row_id of the first row of a cluster of near duplicates; null outside of one
         ("weight", pa.float64()),
         ("parent_ids", pa.list_(pa.string())),
     ]

@@ -83,10 +83,14 @@ PARAMS: dict[str, Any] = {
     },
     "prepare": {"row_key": "public", "max_unfit": 0.2, "tasks": TASKS},
     "clean": {
-        "missing": {"fields": ["text", "completion", "label"]},
-        "length": {"min_words": 2, "max_words": 400},
-        "duplicates": {"enabled": True},
-        "label_noise": {"tasks": [], "folds": 3, "min_accuracy": 0.9, "weight": 0.5},
+        **dict.fromkeys(params.Clean.model_fields),
+        "features": {"kind": "tfidf", "dimensions": 16},
+        "downweight": 0.5,
+        "missing": {"text": "drop", "completion": "drop", "label": "drop"},
+        "length": {"action": "drop", "min_words": 3, "max_words": 600},
+        "contradictions": {"action": "drop"},
+        "duplicates": {"action": "drop"},
+        "label_noise": {"tasks": [], "folds": 3, "threshold": 0.5, "min_accuracy": 0.9, "otherwise": "downweight"},
     },
     "split": {
         "valid_share": 0.1,

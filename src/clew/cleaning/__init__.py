@@ -1,22 +1,26 @@
-"""Cleaning rules: a file each, pure. A rule looks at rows and finds those to drop or to change.
+"""Cleaning rules: a file each, pure. A rule looks at rows and finds those to drop, mend, weigh less or send to review.
 
-To add one: a file with `find(rows, rule, seed) -> Findings`, a class in params.py, a line in RULES.
+To add one: a file with `find(rows, rule, context) -> Findings`, a class in params_clean.py, a line in RULES.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clew.cleaning import duplicates, label_noise, length, missing
-from clew.cleaning.finding import Finding, Findings
+from clew.cleaning import contradictions, duplicates, label_noise, length, missing
+from clew.cleaning.finding import Context, Finding, Findings
 
-RULES: dict[str, Callable[[list[dict[str, Any]], Any, int], Findings]] = {
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RULES: dict[str, Callable[[pa.Table, Any, Context], Findings]] = {
     "missing": missing.find,
     "length": length.find,
+    "contradictions": contradictions.find,
     "duplicates": duplicates.find,
     "label_noise": label_noise.find,
 }
 """name (= section under `clean`) → rule, in the order in which they are applied."""
 
-__all__ = ["RULES", "Finding", "Findings"]
+__all__ = ["RULES", "Context", "Finding", "Findings"]

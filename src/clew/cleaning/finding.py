@@ -1,27 +1,56 @@
-"""What a cleaning rule says about a row."""
+"""What a cleaning rule says about rows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from clew.params_clean import Features, Objective
+
+Action = Literal["drop", "downweight", "review", "fix", "keep"]
+"""keep: told in the ledger, and nothing else."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A rule's verdict on one row."""
+class Finding(NamedTuple):
+    """A rule's verdict on one row. score: what was measured; threshold: what it was measured against."""
 
-    decision: Literal["dropped", "changed"]
-    rule: str
+    action: Action
     score: float | None = None
     threshold: float | None = None
     detail: str | None = None
-    weight: float | None = None
-    """The row's weight from now on, where the rule changes it."""
+    """In a few words, what was found. Never a piece of personal data."""
+    start: int | None = None
+    """Where in `text` the offending part begins …"""
+    end: int | None = None
+    """… and ends, in characters: the report marks it."""
+    mend: Callable[[str], str] | None = None
+    """Of a fix: what to do to the row's texts (text, completion, rejected, every message)."""
+    changes: Mapping[str, Any] | None = None
+    """Of a fix: new values of `text`, `completion`, `label` or `rejected`."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """A rule's verdicts, by the row's position in the list it was given, and figures for metrics/clean.json."""
+    """A rule's verdicts, by the row's position in the table it was given."""
 
-    by_position: dict[int, Finding] = field(default_factory=dict)
-    figures: dict[str, Any] = field(default_factory=dict)
+    by_position: Mapping[int, Finding] = field(default_factory=dict)
+    scores: NDArray[np.floating[Any]] | None = None
+    """(n,) what the rule measured of every row, found or not; NaN where nothing. `clew rows flips` reads it."""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """For metrics/clean.json."""
+    columns: Mapping[str, pa.Array] = field(default_factory=dict)
+    """Columns (n,) that the rule fills for all rows, such as `cluster`."""
+
+
+class Context(NamedTuple):
+    """What rules share."""
+
+    seed: int
+    features: Features
+    objective: Objective | None

@@ -1,63 +1,64 @@
 """Labels that are probably wrong: confident learning (Northcutt, Jiang and Chuang, JAIR 2021) by cleanlab.
 
 The precision of what it finds follows the accuracy of the classifier behind it: at .97 nine of ten finds are right,
-at .81 fewer than half. So the measured accuracy decides: drop at or above `min_accuracy`, else weigh less.
+at .81 fewer than half. So the measured accuracy decides: drop at or above `min_accuracy`, else weigh less or review.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from clew.cleaning.finding import Finding, Findings
+import numpy as np
+import pyarrow.compute as pc
+
+from clew.cleaning.finding import Action, Context, Finding, Findings
 from clew.errors import DataError
 
 if TYPE_CHECKING:
-    import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
-    from clew.params import LabelNoiseRule
+    from clew.params_clean import LabelNoiseRule
 
 
-def find(rows: list[dict[str, Any]], rule: LabelNoiseRule, seed: int) -> Findings:
-    """Drop, or weigh less, the rows whose label the cross-validated classifier doubts, in each of `rule.tasks`.
+def find(rows: pa.Table, rule: LabelNoiseRule, context: Context) -> Findings:
+    """Rows of `rule.tasks` whose label confident learning doubts; what happens to them follows the accuracy.
 
-    score is the probability that the classifier gives the row's own label; threshold is `min_accuracy`.
+    score is the probability that the cross-validated classifier gives the row's own label. Of rows that confident
+    learning does not doubt, no score is told: no threshold could flip them.
     """
     found: dict[int, Finding] = {}
     figures = {}
+    scores = np.full(len(rows), np.nan, dtype=np.float32)
     for task in rule.tasks:
-        positions = [position for position, row in enumerate(rows) if row["task"] == task]
-        texts = [rows[position]["text"] for position in positions]
-        labels = [rows[position]["label"] for position in positions]
+        positions = np.flatnonzero(pc.equal(rows["task"], task).to_numpy(zero_copy_only=False))
+        of_task = rows.select(["text", "label"]).take(positions)
+        texts, labels = of_task["text"].to_pylist(), of_task["label"].to_pylist()
         _check(task, labels, rule.folds)
         try:
-            doubted, confidence, accuracy = doubts(texts, labels, rule.folds, seed)
+            doubted, confidence, accuracy = doubts(texts, labels, rule.folds, context.seed)
         except NoTerms:
             raise DataError(
                 "the texts hold no characters to learn from",
                 where=f"clean.label_noise.tasks: {task}",
                 fix="Take the task out, or mend its text under prepare.",
             ) from None
-        drop = accuracy >= rule.min_accuracy
-        for position, is_doubted, own in zip(positions, doubted, confidence, strict=True):
-            if is_doubted:
-                found[position] = Finding(
-                    "dropped" if drop else "changed",
-                    "label_noise",
-                    score=float(own),
-                    threshold=rule.min_accuracy,
-                    detail=f"classifier accuracy {accuracy:.3f}",
-                    weight=None if drop else rule.weight,
-                )
+        action: Action = "drop" if accuracy >= rule.min_accuracy else rule.otherwise
+        scores[positions[doubted]] = confidence[doubted]
+        told = f"classifier accuracy {accuracy:.3f}"
+        below = np.flatnonzero(doubted & (confidence < rule.threshold))
+        for position, own in zip(positions[below].tolist(), confidence[below].tolist(), strict=True):
+            found[position] = Finding(action, score=own, threshold=rule.threshold, detail=told)
         figures[task] = {
             "accuracy": accuracy,
             "n": len(labels),
-            "doubted": int(doubted.sum()),
-            "action": "drop" if drop else "weigh less",
+            "doubted": len(below),
+            "action": action,
+            "why": f"accuracy {accuracy:.3f} is {'at least' if action == 'drop' else 'below'} {rule.min_accuracy}",
         }
-    return Findings(found, figures)
+    return Findings(found, scores, figures)
 
 
 def doubts(
@@ -68,7 +69,6 @@ def doubts(
     Probabilities are out of fold: logistic regression on tf-idf of words and word pairs, or of characters and their
     pairs where words are not told apart or never recur; issues by cleanlab's `prune_by_noise_rate`.
     """
-    import numpy as np
     from cleanlab.filter import find_label_issues
 
     classes, codes = np.unique(labels, return_inverse=True)

@@ -2,25 +2,75 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from clew.cleaning.finding import Finding, Findings
+from clew.cleaning.finding import Context, Finding, Findings
+from clew.errors import DataError
 
 if TYPE_CHECKING:
-    from clew.params import MissingRule
+    import pyarrow as pa
+
+    from clew.params_clean import Impute, MissingRule
+
+FIELDS = ("text", "completion", "label")
+
+Place = tuple[str, str]
+"""(task, source) of a row."""
 
 
-def find(rows: list[dict[str, Any]], rule: MissingRule, seed: int) -> Findings:  # noqa: ARG001 - a rule's form
-    """Drop rows in which one of `rule.fields` is empty or blank; `label` counts only where a row has choices."""
+def find(rows: pa.Table, rule: MissingRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
+    """Rows in which a field is empty or blank; `label` counts only where a row has choices.
+
+    What `rule` says of the field happens: the row is dropped, the field is filled, or DataError is raised.
+    """
+    values = {name: rows[name].to_pylist() for name in FIELDS}
+    labelled = rows["choices"].is_valid().to_pylist()
+    empty: dict[int, list[str]] = {}
+    for name in FIELDS:
+        for position, value in enumerate(values[name]):
+            if _is_blank(value) and (name != "label" or labelled[position]):
+                empty.setdefault(position, []).append(name)
+    if not empty:
+        return Findings()
+    places = list(zip(rows["task"].to_pylist(), rows["source"].to_pylist(), strict=True))
+    fates = {name: getattr(rule, name) for name in FIELDS}
+    fillings = {name: _filling(fate, values[name], places) for name, fate in fates.items() if not isinstance(fate, str)}
     found = {}
-    for position, row in enumerate(rows):
-        empty = [name for name in rule.fields if _is_empty(row, name)]
-        if empty:
-            found[position] = Finding("dropped", "missing", detail=", ".join(empty))
+    for position in sorted(empty):
+        filled = {name: fillings[name].get(places[position]) for name in empty[position] if name in fillings}
+        lacking = [name for name in empty[position] if not filled.get(name)]
+        if failing := [name for name in lacking if fates[name] == "fail"]:
+            raise _failure(rows, position, failing)
+        found[position] = Finding("drop", detail=", ".join(lacking)) if lacking else _filled(filled)
     return Findings(found)
 
 
-def _is_empty(row: dict[str, Any], name: str) -> bool:
-    if name == "label" and not row["choices"]:
-        return False
-    return not (row[name] or "").strip()
+def _is_blank(value: str | None) -> bool:
+    return value is None or not value or value.isspace()
+
+
+def _filling(impute: Impute, values: Sequence[str | None], places: Sequence[Place]) -> Mapping[Place, str]:
+    """What an empty field becomes, by the row's place; where all are empty there is nothing to take."""
+    if impute.value is not None:
+        return dict.fromkeys(places, impute.value)
+    counts: dict[Place, Counter[str]] = {}
+    for value, place in zip(values, places, strict=True):
+        if value is not None and not _is_blank(value):
+            counts.setdefault(place, Counter())[value] += 1
+    return {place: min(counter, key=lambda value: (-counter[value], value)) for place, counter in counts.items()}
+
+
+def _filled(values: Mapping[str, Any]) -> Finding:
+    told = ", ".join(f"{name} was empty, now {str(value)[:40]!r}" for name, value in values.items())
+    return Finding("fix", detail=told, changes=dict(values))
+
+
+def _failure(rows: pa.Table, position: int, names: Sequence[str]) -> DataError:
+    row = rows.slice(position, 1).to_pylist()[0]
+    return DataError(
+        f"{', '.join(names)} is empty, and clean.missing says fail",
+        where=f"{row['source']}/{row['origin']['file']}, record {row['origin']['record']} (row {row['row_id'][:12]})",
+        fix="Mend the source, or set clean.missing to drop or impute.",
+    )

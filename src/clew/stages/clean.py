@@ -1,82 +1,159 @@
-"""clean: data/rows.parquet → data/clean.parquet, rule by rule, each decision in the ledger."""
+"""clean: data/rows.parquet → data/clean.parquet, rule by rule, each decision in the ledger.
+
+Beside it data/scores.parquet (what each rule measured of every row) and data/review/queue.parquet (rows for a person to
+decide about; the decisions, data/review/decisions/*.jsonl, are read here and stand over every rule).
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+
 from clew import io, ledger, paths, rows
-from clew.cleaning import RULES, Finding
+from clew.cleaning import chain, review
 from clew.errors import DataError
 
 if TYPE_CHECKING:
     from clew import params
 
+QUEUE = pa.schema(
+    [
+        *(rows.SCHEMA.field(name) for name in ("row_id", "source", "origin", "task", "text", "completion", "label")),
+        *(rows.SCHEMA.field(name) for name in ("choices", "rejected")),
+        *(ledger.SCHEMA.field(name) for name in ("rule", "score", "threshold", "detail")),
+    ]
+)
+
 
 def run(clean: params.Clean, seed: int) -> dict[str, Any]:
     """Apply the rules in order; a rule sees only the rows that those before it left."""
-    before = rows.read(paths.ROWS)
-    left, verdicts, figures = apply(before, clean, seed)
+    before = io.read_table(paths.ROWS, rows.SCHEMA, chain.SEEN)
+    outcome = chain.apply(before, clean, seed, review.read(paths.REVIEW_DECISIONS))
+    left = int(outcome.stay.sum())
+    deciding = {position: outcome.deciding(position) for position in sorted(outcome.found)}
     if not left:
-        dropped = Counter(finding.rule for finding in verdicts.values()).most_common()
+        dropped = Counter(found.rule for found in deciding.values() if found).most_common()
         counts = ", ".join(f"{rule} {count:,}" for rule, count in dropped) or "none came in"
         raise DataError(f"no row is left of {len(before):,}: {counts}", where="clean", fix="Loosen these rules.")
-    entries = [_entry(row, verdicts.get(position)) for position, row in enumerate(before)]
-    rows.write(paths.CLEAN, left)
-    ledger.write("clean", entries, rows_in=len(before), rows_out=len(left))
-    io.write_json(paths.CLEAN_METRICS, _figures(before, verdicts, len(left)) | figures)
-    return {"rows": len(left)}
+    with io.parquet_writer(paths.CLEAN, rows.SCHEMA) as write:
+        for batch in _cleaned(outcome):
+            write(batch)
+    ledger.write("clean", _entries(before, outcome, deciding), rows_in=len(before), rows_out=left)
+    _write_scores(outcome)
+    _write_queue(outcome)
+    io.write_json(paths.CLEAN_METRICS, _figures(before, outcome, deciding, left))
+    return {"rows": left}
 
 
-def apply(
-    before: list[dict[str, Any]], clean: params.Clean, seed: int
-) -> tuple[list[dict[str, Any]], dict[int, Finding], dict[str, Any]]:
-    """The rows left (with their weights), the last finding by position in `before`, and each rule's figures."""
-    current = dict(enumerate(before))
-    verdicts: dict[int, Finding] = {}
-    figures: dict[str, Any] = {}
-    for name, find in RULES.items():
-        if not current:
-            break
-        positions = list(current)
-        findings = find([current[position] for position in positions], getattr(clean, name), seed)
-        for local, finding in findings.by_position.items():
-            position = positions[local]
-            verdicts[position] = finding
-            if finding.decision == "dropped":
-                del current[position]
-            elif finding.weight is not None:
-                current[position] = {**current[position], "weight": finding.weight}
-        if findings.figures:
-            figures[name] = findings.figures
-    return list(current.values()), verdicts, figures
+def _cleaned(outcome: chain.Outcome) -> Iterator[pa.Table]:
+    """The rows that are left, batch by batch: what rules do not see is read again and carried over."""
+    start = 0
+    for batch in io.open_parquet(paths.ROWS, rows.SCHEMA).iter_batches(io.ROW_GROUP):
+        table = pa.Table.from_batches([batch])
+        for name in chain.SEEN:
+            changed = outcome.rows[name].slice(start, len(table)).cast(rows.SCHEMA.field(name).type)
+            table = table.set_column(rows.SCHEMA.get_field_index(name), name, changed)
+        table = _with_mended_messages(table, outcome, start)
+        yield table.filter(pa.array(outcome.stay[start : start + len(table)]))
+        start += len(table)
 
 
-def _entry(row: dict[str, Any], finding: Finding | None) -> dict[str, Any]:
-    if finding is None:
-        return ledger.entry(row, "clean", "kept")
-    return ledger.entry(
-        row,
-        "clean",
-        finding.decision,
-        finding.rule,
-        score=finding.score,
-        threshold=finding.threshold,
-        detail=finding.detail,
-    )
+def _with_mended_messages(table: pa.Table, outcome: chain.Outcome, start: int) -> pa.Table:
+    mends = {
+        position: some
+        for position in range(start, start + len(table))
+        if (some := [one.finding.mend for one in outcome.found.get(position, ()) if one.finding.mend])
+    }
+    if not mends:
+        return table
+    messages = table["messages"].to_pylist()
+    for position, some in mends.items():
+        for message in messages[position - start]:
+            for mend in some:
+                message["content"] = mend(message["content"])
+    field = rows.SCHEMA.field("messages")
+    return table.set_column(rows.SCHEMA.get_field_index("messages"), field, pa.array(messages, type=field.type))
 
 
-def _figures(before: list[dict[str, Any]], verdicts: dict[int, Finding], left: int) -> dict[str, Any]:
-    by_task: dict[str, Any] = {}
-    for task in sorted({row["task"] for row in before}):
-        positions = [position for position, row in enumerate(before) if row["task"] == task]
-        found = [verdicts[position] for position in positions if position in verdicts]
-        dropped = Counter(finding.rule for finding in found if finding.decision == "dropped")
-        changed = Counter(finding.rule for finding in found if finding.decision == "changed")
-        by_task[task] = {
-            "in": len(positions),
-            "out": len(positions) - dropped.total(),
-            "dropped": dict(dropped),
-            "changed": dict(changed),
-        }
-    return {"rows_in": len(before), "rows_out": left, "by_task": by_task}
+def _entries(before: pa.Table, outcome: chain.Outcome, deciding: dict[int, chain.Found | None]) -> pa.Table:
+    """The ledger: one entry a row, with the finding that decided; what else was found under `also`."""
+    n = len(before)
+    decision = np.where(outcome.stay, "kept", "dropped").astype(object)
+    columns: dict[str, list[Any]] = {
+        name: [None] * n for name in ("rule", "score", "threshold", "detail", "start", "end")
+    }
+    also: list[list[dict[str, Any]]] = [[]] * n
+    for position, one in deciding.items():
+        if one is None:
+            continue
+        if one.finding.action in ("fix", "downweight"):
+            decision[position] = "changed"
+        for name, value in ledger.found(one.rule, one.finding).items():
+            if name in columns:
+                columns[name][position] = value
+        also[position] = [ledger.found(*other) for other in outcome.found[position] if other is not one]
+    origin = before["origin"].combine_chunks()
+    given = {
+        "row_id": before["row_id"],
+        "source": before["source"],
+        "file": origin.field("file"),
+        "record": origin.field("record"),
+        "stage": pa.repeat("clean", n),
+        "decision": pa.array(decision, type=pa.string()),
+        **columns,
+        "also": also,
+        "parent_ids": pa.array([[]] * n, type=ledger.SCHEMA.field("parent_ids").type),
+    }
+    arrays = [
+        pa.array(given[field.name], type=field.type) if isinstance(given[field.name], list) else given[field.name]
+        for field in ledger.SCHEMA
+    ]
+    return pa.table(arrays, schema=ledger.SCHEMA)
+
+
+def _write_scores(outcome: chain.Outcome) -> None:
+    """One column a rule that measures, in the order of the rules; rounded, since last digits follow the processor."""
+    columns = {
+        name: pa.array(np.round(scores, ledger.DIGITS), from_pandas=True) for name, scores in outcome.scores.items()
+    }
+    schema = pa.schema([(name, pa.float32()) for name in columns])
+    with io.parquet_writer(paths.SCORES, schema) as write:
+        write(pa.table(columns, schema=schema))
+
+
+def _write_queue(outcome: chain.Outcome) -> None:
+    """Rows that are left and that a rule wants a person to look at, each with the first such finding."""
+    waiting = []
+    for position in sorted(outcome.found):
+        asked = [one for one in outcome.found[position] if one.finding.action == "review"]
+        if asked and outcome.stay[position]:
+            row = outcome.rows.slice(position, 1).to_pylist()[0]
+            waiting.append({**row, **ledger.found(*asked[0])})
+    io.write_parquet(paths.REVIEW_QUEUE, [{name: row[name] for name in QUEUE.names} for row in waiting], QUEUE)
+
+
+def _figures(
+    before: pa.Table, outcome: chain.Outcome, deciding: dict[int, chain.Found | None], left: int
+) -> dict[str, Any]:
+    """The content of metrics/clean.json: rows by task, and by what they were dropped, changed or sent to review."""
+    tasks = before["task"].to_pylist()
+    by_task: dict[str, Any] = {
+        task: {"in": count, "out": count, "dropped": Counter(), "changed": Counter(), "review": Counter()}
+        for task, count in sorted(Counter(tasks).items())
+    }
+    for position, one in deciding.items():
+        of_task = by_task[tasks[position]]
+        if one is not None and one.finding.action == "drop":
+            of_task["dropped"][one.rule] += 1
+            of_task["out"] -= 1
+            continue
+        for rule, finding in outcome.found[position]:
+            if finding.action in ("fix", "downweight"):
+                of_task["changed"][rule] += 1
+            elif finding.action == "review":
+                of_task["review"][rule] += 1
+    return {"rows_in": len(before), "rows_out": left, "by_task": by_task} | dict(outcome.figures)

@@ -66,7 +66,7 @@ def test_every_record_is_accounted_for_through_the_three_stages() -> None:
         for entry in ledger.read(stage)
         if entry["decision"] == "dropped"
     }
-    assert reasons == {"unknown_label", "length", "missing", "duplicate"}
+    assert reasons == {"unknown_label", "length", "missing", "duplicates"}
     assert io.read_json(paths.PREPARE_METRICS)["stress"]["unfit"] == {"unknown_label": 1}
     assert made[0]["origin"] == {"file": "posts.csv", "record": 0}
     assert made[0]["groups"] == {"pronoun": "she"}
@@ -134,7 +134,7 @@ def test_an_empty_split_and_nothing_left_are_told() -> None:
     clean.run(p.clean, 13)
     with pytest.raises(DataError, match="the valid split is empty"):
         split.run(p.split, 13)
-    p = _params(clean__length={"min_words": 50, "max_words": 60}, clean__label_noise__tasks=["stress"])
+    p = _params(clean__length={"action": "drop", "min_words": 50, "max_words": 60}, clean__label_noise__tasks=["stress"])
     with pytest.raises(DataError, match="clean: no row is left of 30: length 30"):
         clean.run(p.clean, 13)
 

@@ -13,13 +13,15 @@ from clew.report.sections import pipeline
 RULES = {
     "missing": "a field that is needed is empty",
     "length": "too short or too long",
-    "duplicate": "the same text came before",
-    "contradiction": "the same text with different labels: none is kept",
+    "duplicates": "the same text came before",
+    "contradictions": "the same text with different labels",
     "label_noise": "a classifier doubts the label",
     "limit": "beyond the number of rows asked for (split.limits)",
     "reweighing": "weighs more or less, so that label and group are independent",
 }
 """What the rules of cleaning, splitting and balancing mean; the reasons of `prepare` stand as they are."""
+
+ACTIONS = {"drop": "dropped", "downweight": "kept with less weight", "review": "kept for review"}
 
 SIDES = ("train", "valid", "test")
 PARTS = (*SIDES, "left out", "cleaned away", "unfit")
@@ -93,7 +95,7 @@ def noise(experiment: Experiment) -> list[dict[str, Any]]:
             "accuracy": words.number(found["accuracy"], "share"),
             "doubted": found["doubted"],
             "n": found["n"],
-            "action": "dropped" if found["action"] == "drop" else "kept with less weight",
+            "action": ACTIONS[found["action"]],
         }
         for task, found in sorted(experiment.clean.get("label_noise", {}).items())
     ]

@@ -1,0 +1,159 @@
+"""The rules, one after the other: a rule sees only the rows that those before it left, as they left them.
+
+    apply(rows, clean, seed, {}) → Outcome(stay=[True, False], found={1: [Found("length", Finding("drop", 3.0))]}, …)
+
+What a person decided (`data/review/decisions/`) comes first and stands over every rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clew.cleaning import RULES, review
+from clew.cleaning.finding import Context, Finding
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from clew.cleaning.review import Decision
+    from clew.params_clean import Clean
+
+SEEN = (
+    *("row_id", "source", "origin", "task", "text", "completion", "label", "choices", "rejected"),
+    *("annotations", "tokens", "tags", "cluster", "weight"),
+)
+"""The columns of a row that rules see. The rest is only carried over, batch by batch, when the rows are written."""
+TEXTS = ("text", "completion", "rejected")
+REVIEW = "review"
+
+
+class Found(NamedTuple):
+    """A finding with the rule that found it."""
+
+    rule: str
+    finding: Finding
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of rows. stay (n,): which are left. rows: the columns SEEN of all n, as the rules left them.
+
+    found: position → what rules found of the row, in their order. scores: rule → (n,), NaN where it saw no row.
+    """
+
+    stay: NDArray[np.bool_]
+    rows: pa.Table
+    found: Mapping[int, Sequence[Found]]
+    scores: Mapping[str, NDArray[np.float32]]
+    figures: Mapping[str, Any]
+
+    def deciding(self, position: int) -> Found | None:
+        """The finding that decided about a row: it was dropped by it, else changed by it, else found by it."""
+        some = self.found.get(position, ())
+        order = {"drop": 2, "fix": 1, "downweight": 1}
+        return max(reversed(some), key=lambda one: order.get(one.finding.action, 0), default=None)
+
+
+def apply(rows: pa.Table, clean: Clean, seed: int, decisions: Mapping[str, Decision]) -> Outcome:
+    """Apply the rules of `clean` that are not null to `rows` (columns SEEN). decisions: row_id → a person's.
+
+    What a rule finds of a row that a person decided about is told in the ledger and changes nothing.
+    """
+    whole = _with_large_texts(rows)
+    left = np.arange(len(rows))
+    found: dict[int, list[Found]] = {}
+    scores: dict[str, NDArray[np.float32]] = {}
+    figures: dict[str, Any] = {}
+    context = Context(seed, clean.features, clean.objective)
+
+    decided = review.findings(whole, decisions)
+    whole, left = _settle(whole, left, REVIEW, decided, found, clean.downweight)
+    for name, find in RULES.items():
+        rule = getattr(clean, name)
+        if rule is None or not len(left):
+            continue
+        findings = find(whole if len(left) == len(whole) else whole.take(left), rule, context)
+        by_position = {
+            int(left[local]): finding._replace(action="keep") if int(left[local]) in decided else finding
+            for local, finding in findings.by_position.items()
+        }
+        whole = _filled(whole, left, findings.columns)
+        if findings.scores is not None:
+            scores[name] = np.full(len(whole), np.nan, dtype=np.float32)
+            scores[name][left] = findings.scores
+        if findings.figures:
+            figures[name] = dict(findings.figures)
+        whole, left = _settle(whole, left, name, by_position, found, clean.downweight)
+    stay = np.zeros(len(whole), dtype=bool)
+    stay[left] = True
+    return Outcome(stay, whole, found, scores, figures)
+
+
+def _with_large_texts(rows: pa.Table) -> pa.Table:
+    """With 64-bit offsets: the texts of all rows together may be more than 2 GB."""
+    large = {name: pa.large_string() for name in ("row_id", *TEXTS)}
+    fields = [field.with_type(large.get(field.name, field.type)) for field in rows.schema]
+    return rows.cast(pa.schema(fields)).combine_chunks()
+
+
+def _settle(
+    whole: pa.Table,
+    left: NDArray[np.int64],
+    rule: str,
+    findings: Mapping[int, Finding],
+    found: dict[int, list[Found]],
+    weight: float,
+) -> tuple[pa.Table, NDArray[np.int64]]:
+    """Do what the findings (by position in `whole`) say, and note them in `found`."""
+    dropped = set()
+    values: dict[str, dict[int, Any]] = {}
+    for position in sorted(findings):
+        finding = findings[position]
+        found.setdefault(position, []).append(Found(rule, finding))
+        if finding.action == "drop":
+            dropped.add(position)
+        elif finding.action == "downweight":
+            values.setdefault("weight", {})[position] = whole["weight"][position].as_py() * weight
+        elif finding.action == "fix":
+            for name, value in _mended(whole, position, finding).items():
+                values.setdefault(name, {})[position] = value
+    for name, some in values.items():
+        whole = _replaced(whole, name, some)
+    if dropped:
+        left = left[~np.isin(left, np.fromiter(dropped, dtype=np.int64))]
+    return whole, left
+
+
+def _mended(whole: pa.Table, position: int, finding: Finding) -> dict[str, Any]:
+    """A row's new values: what the finding says, else its texts mended. None stays None."""
+    changes = dict(finding.changes or {})
+    if finding.mend is not None:
+        texts = {name: whole[name][position].as_py() for name in TEXTS}
+        changes |= {name: finding.mend(text) for name, text in texts.items() if text is not None}
+    return changes
+
+
+def _replaced(whole: pa.Table, name: str, values: Mapping[int, Any]) -> pa.Table:
+    """The table with new values of a column at some positions (ascending)."""
+    column = whole[name].combine_chunks()
+    mask = np.zeros(len(whole), dtype=bool)
+    mask[list(values)] = True
+    new = pc.replace_with_mask(column, pa.array(mask), pa.array(list(values.values()), type=column.type))
+    return whole.set_column(whole.schema.get_field_index(name), name, new)
+
+
+def _filled(whole: pa.Table, left: NDArray[np.int64], columns: Mapping[str, pa.Array]) -> pa.Table:
+    """The table with columns that a rule filled for the rows that are left; null for the others."""
+    where = np.full(len(whole), -1)
+    where[left] = np.arange(len(left))
+    indices = pa.array(where, mask=where < 0)
+    for name, values in columns.items():
+        kind = whole.schema.field(name).type
+        whole = whole.set_column(whole.schema.get_field_index(name), name, values.take(indices).cast(kind))
+    return whole
