@@ -53,6 +53,7 @@ def test_a_list_of_commands_imports_none_of_them(arguments: list[str]) -> None:
     found = _modules(*arguments)
     assert {name for name in found if name.startswith("clew.")} == {
         "clew.cli",
+        "clew.cli.garbage",
         "clew.cli.groups",
         "clew.cli.main",
         "clew.errors",
@@ -64,7 +65,7 @@ def test_the_help_of_a_command_imports_no_other_and_nothing_heavy() -> None:
     for command in _commands():
         found = _modules(*command, "--help")
         assert not {name.split(".")[0] for name in found} & HEAVY, command
-        assert len([name for name in found if name.startswith("clew.")]) == 5, command
+        assert len([name for name in found if name.startswith("clew.")]) == 6, command
 
 
 LIGHT_STAGES = {  # stage: what it may not import merely to start
@@ -192,6 +193,18 @@ def test_a_stage_that_does_not_exist_is_told_with_the_nearest() -> None:
     assert _clew("stage", "predict").stderr.startswith("clew: error: clew stage: stage predict needs an item.")
     assert "takes no item" in _clew("stage", "clean", "x").stderr
     assert "`int4` is none of compress.methods. Items: int8." in _clew("stage", "compress", "int4").stderr
+
+
+@pytest.mark.parametrize(("arguments", "usual"), [(["stage", "cleen"], True), (["params", "schema"], False)])
+def test_a_stage_looks_for_garbage_as_usual(arguments: list[str], usual: bool) -> None:
+    """A stage's garbage can hold a model's memory; the other commands end soon."""
+    code = (
+        f"import gc, sys\nbefore = gc.get_threshold()\nsys.argv = ['clew', *{arguments!r}]\n"
+        "from clew.cli.main import main\n"
+        "try: main()\nexcept SystemExit: pass\nprint(gc.get_threshold() == before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == str(usual)
 
 
 def test_a_stage_outside_git_says_so(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import sys
 from collections.abc import Mapping
 
+from clew.cli import garbage
 from clew.cli.groups import Group, Later, Root
 from clew.errors import ClewError
 
@@ -91,6 +92,7 @@ app = Root(
 
 def main() -> None:
     """Run the command line; what the user can mend is one line on stderr and exit code 1."""
+    garbage.look_rarely()
     try:
         app()
     except ClewError as error:

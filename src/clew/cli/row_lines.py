@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clew.lineage.biography import Biography, Chapter, Decision
+    from clew.lineage.biography import Biography, Chapter
+    from clew.lineage.row_values import Decision
 
 NOTE = (
     "Rows are told apart by their exact content: a paraphrase is another row, a row that is absent is not a person who"
@@ -109,7 +110,7 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     if chapter.lost:
         yield f"    scores and weight not read: {'; '.join(chapter.lost)} (`dvc pull`)"
     elif not chapter.read:
-        yield "    scores and weight not read (large files, or an old story): --scores --all"
+        yield "    scores and weight not read (an older story, or a large file in an order of its own): --all"
     if chapter.unknown:
         yield f"    not known, so nothing is said of: {', '.join(chapter.unknown)}"
 

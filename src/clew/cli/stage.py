@@ -16,5 +16,7 @@ def stage(name: str, item: str | None) -> None:
     Example: clew stage clean
     """
     from clew import runtime
+    from clew.cli import garbage
 
+    garbage.look_as_usual()
     runtime.run_stage(name, item)
