@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import click
 
+from clew.cli import layout
 from clew.history import names, table
 from clew.history.table import Line
 from clew.terminal import clean
@@ -33,46 +31,39 @@ def draw(
 
     intervals: whether a metric's interval is told with it. close: rows whose first value gets the mark ≈.
     """
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(width=PIPED, highlight=False)
-    narrow = console.width < NARROW
-    fixed = [["commit", *map(_commit, lines)]]
+    whole = layout.terminal_width() or PIPED
+    narrow = whole < NARROW
+    fixed = [_column(["commit", *map(_commit, lines)])]
     if not narrow:
-        fixed += [["when", *map(_when, lines)], ["branches", *map(_branches, lines)]]
+        fixed += [_column(["when", *map(_when, lines)]), _column(["branches", *map(_branches, lines)])]
     cells = [[heading_of(name, columns), *[_cell(line, name, intervals) for line in lines]] for name in columns]
     for row in close:
         cells[0][row + 1] = f"≈ {cells[0][row + 1]}"
-    room = console.width - (0 if narrow else LEAST) - sum(map(_width, fixed))
+    metrics = [_column(texts, right=True) for texts in cells]
+    room = whole - (0 if narrow else LEAST) - sum(column.width + GAP for column in fixed)
     fitting = 0
-    while fitting < len(cells) and (room >= _width(cells[fitting]) or not fitting):
-        room -= _width(cells[fitting])
+    while fitting < len(metrics) and (room >= metrics[fitting].width + GAP or not fitting):
+        room -= metrics[fitting].width + GAP
         fitting += 1
-    drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
-    for column in fixed:
-        drawn.add_column(_text(column[0]), no_wrap=True, min_width=_width(column) - GAP)
-    for column in cells[:fitting]:
-        drawn.add_column(_text(column[0]), justify="right", no_wrap=True, min_width=_width(column) - GAP)
-    if not narrow:
-        drawn.add_column("what changed", no_wrap=True, overflow="ellipsis", max_width=max(LEAST, LEAST + room) - GAP)
-    for row, line in enumerate(lines, 1):
-        texts = [column[row] for column in (*fixed, *cells[:fitting])] + ([] if narrow else [_changed(line)])
-        drawn.add_row(*map(_text, texts))
     if len(lines) > 2 and in_time:
-        sparks = [_spark(lines, name, _width(cells[at]) - GAP) for at, name in enumerate(columns[:fitting])]
-        drawn.add_row(*[""] * len(fixed), *sparks, style="dim")
-    console.print(drawn)
+        for name, column in zip(columns, metrics[:fitting], strict=False):
+            column.cells.append(_spark(lines, name, column.width))
+    shown = fixed + metrics[:fitting]
+    if not narrow:
+        changes = ["what changed", *(clean(_changed(line)) for line in lines)]
+        shown.append(layout.Column(changes, max(LEAST, LEAST + room) - GAP))
+    head, *rows = layout.rows(shown, GAP, whole)
+    sparks = [layout.styled(row, layout.DIM) for row in rows[len(lines) :]]
+    click.echo("\n".join([layout.styled(head, layout.BOLD), *rows[: len(lines)], *sparks]))
     if fitting < len(columns):
-        missing = clean(", ".join(column[0] for column in cells[fitting:]))
-        told = f"No room for: {missing}. Widen the terminal, name --columns, or take --json."
-        Console(stderr=True, highlight=False, markup=False).print(told)
+        missing = ", ".join(column.cells[0] for column in metrics[fitting:])
+        click.echo(f"No room for: {missing}. Widen the terminal, name --columns, or take --json.", err=True)
 
 
-def _text(text: str) -> Text:
-    """A cell: what commits, params and metrics say is no markup, and nothing that a terminal obeys."""
-    return Text(clean(text))
-
-
-def _width(column: Sequence[str]) -> int:
-    return max(len(text) for text in column) + GAP
+def _column(texts: Iterable[str], right: bool = False) -> layout.Column:
+    """A column as wide as its widest cell; what commits, params and metrics say is nothing that a terminal obeys."""
+    cells = [clean(text) for text in texts]
+    return layout.Column(cells, max(map(layout.width, cells)), right)
 
 
 def heading_of(name: str, beside: Sequence[str]) -> str:
