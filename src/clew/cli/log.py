@@ -133,7 +133,7 @@ def _repository() -> Any:
     from clew.history import repository
 
     repo = repository.open_repository(Path())
-    if repo.is_empty or not repository.heads(repo):
+    if not repository.heads(repo):
         repository.resolve(repo, "HEAD")  # says that there are no commits
     return repo
 

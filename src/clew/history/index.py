@@ -22,7 +22,7 @@ from clew.history.documents import Flat
 from clew.history.repository import Commit
 
 if TYPE_CHECKING:
-    import pygit2
+    from clew.history.git import Repository
 
 T = TypeVar("T")
 WAIT = 60  # seconds, for another process that brings the index up to date
@@ -58,7 +58,7 @@ class Damaged(HistoryError):  # noqa: N818 - as above
         super().__init__("the index was damaged and is removed", where=str(place), fix="Ask again: it is made anew.")
 
 
-def ask(repo: pygit2.Repository, question: Callable[[Index], T]) -> T:
+def ask(repo: Repository, question: Callable[[Index], T]) -> T:
     """What `question` makes of the index; asked again, of a new one, where a damage is met in between.
 
     The numbers of documents are other ones then: nothing that was found the first time may be kept.
@@ -73,7 +73,7 @@ def ask(repo: pygit2.Repository, question: Callable[[Index], T]) -> T:
     raise AssertionError("unreachable")
 
 
-def open_index(repo: pygit2.Repository) -> Index:
+def open_index(repo: Repository) -> Index:
     """The index of a repository, brought up to date with all of its branches, tags and experiments.
 
     Raises NotKept; a question to it may raise Damaged (see `ask`).
@@ -104,7 +104,7 @@ def _not_kept(place: Path, error: Exception) -> NotKept:
     return NotKept(f"the history's index cannot be kept ({said})", where=str(place), fix=fix)
 
 
-def _place(repo: pygit2.Repository) -> Path:
+def _place(repo: Repository) -> Path:
     if repo.workdir:
         return Path(repo.workdir) / ".clew" / "history.sqlite"
     from clew.sources import cache
@@ -117,7 +117,7 @@ def _remove(place: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _updated(repo: pygit2.Repository, place: Path) -> Index:
+def _updated(repo: Repository, place: Path) -> Index:
     database = sqlite3.connect(place, timeout=WAIT, isolation_level=None, factory=_Connection)
     try:
         database.execute("PRAGMA synchronous = OFF")  # it can be made again

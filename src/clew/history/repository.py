@@ -1,21 +1,20 @@
-"""Git, read and never written: revisions by name, commits from the heads down, files as a commit has them."""
+"""The history that git keeps: revisions by name, commits from the heads down, files as a commit has them."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from clew.errors import HistoryError
 from clew.history import blocks
 from clew.history.documents import Unreadable
+from clew.history.git import Repository, open_repository
 
-if TYPE_CHECKING:
-    import pygit2
+__all__ = ["Repository", "open_repository"]
 
 WORK_TREE = "work tree"
 """How the files that lie in the work tree, committed or not, are called among revisions."""
@@ -38,62 +37,72 @@ class Commit(NamedTuple):
     title: str
 
 
-def open_repository(folder: Path) -> pygit2.Repository:
-    """The repository that `folder` lies in, bare or not; raises HistoryError."""
-    import pygit2
+class Raw(NamedTuple):
+    """A commit as git keeps it. tree: the id of its files, "" where it names none."""
 
-    found = pygit2.discover_repository(str(folder))
-    if found is None:
-        raise HistoryError(
-            "not in a git repository",
-            where=str(folder.resolve()),
-            fix="clew reads the history that git keeps: go to an experiment's repository, or clone one.",
-        )
-    try:
-        return pygit2.Repository(found)
-    except (pygit2.GitError, OSError) as error:
-        raise _refused(folder, found, str(error)) from None
+    id: str
+    tree: str
+    parents: tuple[str, ...]
+    content: bytes
 
 
-def _refused(folder: Path, found: str, said: str) -> HistoryError:
-    if "not owned by" in said:
-        root = Path(found).parent if Path(found).name == ".git" else Path(found)
-        return HistoryError(
-            "the repository belongs to another user, and git reads it only if you say so",
-            where=str(folder.resolve()),
-            fix=f"Where you trust it: `git config --global --add safe.directory {root}`.",
-        )
-    if "object format" in said:
-        return HistoryError(
-            "the repository names its objects by SHA-256, which clew cannot read",
-            where=str(folder.resolve()),
-            fix="Bring the experiment into a repository of git's usual kind (`git init --object-format=sha1`).",
-        )
-    return HistoryError(f"git's data cannot be read ({said})", where=str(folder.resolve()), fix="See `git status`.")
+class Reference(NamedTuple):
+    """A branch, tag or the like. target: the name of the one that it stands for, "" where it names an object."""
+
+    id: str
+    target: str
 
 
-def heads(repo: pygit2.Repository) -> dict[str, str]:
+def heads(repo: Repository) -> dict[str, str]:
     """Name → commit of every branch (here and at remotes), tag and DVC experiment, and of HEAD: none is lost.
 
     A short name that several have is told in the longer form, as git takes it: `heads/x` and `tags/x`, and of
     experiments `exps/<8 digits of the commit that they grew from>/x`.
     """
-    import pygit2
-
     found: dict[str, str] = {}
-    for name in _names(repo):
-        with suppress(pygit2.GitError, KeyError, ValueError):  # a tag of a file, or a commit that a shallow clone lacks
-            found[name] = str(repo.references[name].peel(pygit2.Commit).id)
+    for name, reference in references(repo).items():
+        remote_head = name.startswith("refs/remotes/") and name.endswith("/HEAD")
+        commit = None if name.startswith(NOT_HISTORY) or remote_head else commit_at(repo, reference.id)
+        if commit is not None:  # no tag of a file, nor a commit that a shallow clone lacks
+            found[name] = commit.id
     named = {label: found[name] for name, label in labels(found).items()}
-    with suppress(pygit2.GitError, KeyError, ValueError):
-        if not repo.head_is_unborn:
-            named["HEAD"] = str(repo.head.peel(pygit2.Commit).id)
-    return named
+    here = head(repo)
+    return named if here is None else named | {"HEAD": here}
 
 
-def _names(repo: pygit2.Repository) -> list[str]:
-    names = (name for name in sorted(repo.references) if not name.startswith(NOT_HISTORY))
-    return [name for name in names if not (name.startswith("refs/remotes/") and name.endswith("/HEAD"))]
+def references(repo: Repository) -> dict[str, Reference]:
+    """Every branch, tag and the like by its full name."""
+    listed = repo.ask("for-each-ref", "--format=%(objectname) %(symref) %(refname)") or ""
+    fields = (line.split(" ") for line in listed.splitlines())
+    return {name: Reference(commit, target) for commit, target, name in fields}
+
+
+def head(repo: Repository) -> str | None:
+    """The id of the commit that is checked out; None where there is none yet."""
+    found = commit_at(repo, "HEAD")
+    return found.id if found else None
+
+
+def branch(repo: Repository) -> str | None:
+    """The full name of the branch that is checked out; None where HEAD is a commit of its own."""
+    return (repo.ask("symbolic-ref", "--quiet", "HEAD") or "").strip() or None
+
+
+def tracked(repo: Repository) -> list[str]:
+    """The files of the work tree that git's index names."""
+    return [name for name in (repo.ask("ls-files", "-z") or "").split("\0") if name]
+
+
+def commit_at(repo: Repository, name: str) -> Raw | None:
+    """The commit that an id, or what git takes for one, leads to; None where it leads to none."""
+    found = repo.read(name)
+    if found is not None and found.kind == "tag":
+        found = repo.read(f"{found.id}^{{commit}}")
+    if found is None or found.kind != "commit":
+        return None
+    lines = found.content.partition(b"\n\n")[0].decode("ascii", "replace").split("\n")
+    tree, parents = ([line[len(key) :] for line in lines if line.startswith(key)] for key in ("tree ", "parent "))
+    return Raw(found.id, tree[0] if tree else "", tuple(parents), found.content)
 
 
 def labels(names: Iterable[str]) -> dict[str, str]:
@@ -130,26 +139,27 @@ def _longer(name: str) -> str:
     return f"exps/{baseline.replace('/', '')[:8]}/{own}"
 
 
-def resolve(repo: pygit2.Repository, rev: str) -> pygit2.Commit:
+def resolve(repo: Repository, rev: str) -> Raw:
     """The commit that `rev` names; raises HistoryError with the nearest.
 
     What git itself takes (branch, tag, id, HEAD~2, …) goes first, so that no experiment hides a branch.
     """
-    import pygit2
-
-    if repo.is_empty or (repo.head_is_unborn and not list(repo.references)):
-        raise HistoryError("the repository has no commits", where=rev, fix="Commit first: `git add -A && git commit`.")
-    with suppress(KeyError, ValueError, TypeError, pygit2.GitError):
-        return repo.revparse_single(rev).peel(pygit2.Commit)
+    found = commit_at(repo, rev)
+    if found is not None:
+        return found
     known = heads(repo)
-    if rev in known:
-        found: Any = repo[known[rev]]
-        return found  # type: ignore[no-any-return]
+    if not known:
+        raise HistoryError("the repository has no commits", where=rev, fix="Commit first: `git add -A && git commit`.")
+    found = commit_at(repo, known[rev]) if rev in known else None
+    if found is not None:
+        return found
     names = sorted(known)
     same = [name for name in names if name.startswith("exps/") and name.endswith(f"/{rev}")]
     if same:
         choices = " or ".join(f"`{name}`" for name in same[:3])
         raise HistoryError(f"{len(same)} experiments have this name", where=rev, fix=f"Write {choices}.")
+    import difflib
+
     near = difflib.get_close_matches(rev, names, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else f"There are: {_few(names)}."
     shallow = " This clone is shallow: `git fetch --unshallow` brings the rest." if repo.is_shallow else ""
@@ -160,73 +170,68 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
 
 
-def described(commit: pygit2.Commit) -> Commit:
+AUTHOR = re.compile(rb"^author (?P<name>[^<\n]*?) *<(?P<email>[^>\n]*)>", re.MULTILINE)
+TIME = re.compile(rb"^committer .*> (?P<time>-?\d{1,20})", re.MULTILINE)
+ENCODING = re.compile(rb"^encoding (?P<name>\S+)$", re.MULTILINE)
+
+
+def described(commit: Raw) -> Commit:
     """The commit's own words, whatever encoding it claims and whatever its clock said."""
-    author, encoding = commit.author, commit.message_encoding
-    title = _decoded(commit.raw_message, encoding).strip().partition("\n")[0]
-    names = (_decoded(author.raw_name, encoding), _decoded(author.raw_email, encoding))
-    parents = tuple(str(parent) for parent in commit.parent_ids)
-    return Commit(str(commit.id), parents, *names, max(0, min(commit.commit_time, LAST)), title)
+    header, _, message = commit.content.partition(b"\n\n")
+    author, time, claimed = AUTHOR.search(header), TIME.search(header), ENCODING.search(header)
+    encoding = claimed["name"].decode("ascii", "replace") if claimed else "utf-8"
+    name, email = (_decoded(author[key], encoding) if author else "" for key in ("name", "email"))
+    title = _decoded(message, encoding).strip().partition("\n")[0]
+    return Commit(commit.id, commit.parents, name, email, max(0, min(int(time["time"]), LAST)) if time else 0, title)
 
 
-def _decoded(raw: bytes, encoding: str | None) -> str:
+def _decoded(raw: bytes, encoding: str) -> str:
     try:
-        return blocks.whole(raw.decode(encoding or "utf-8", errors="replace"))
+        return blocks.whole(raw.decode(encoding, errors="replace"))
     except (LookupError, ValueError):  # an encoding that there is not, or that is none of texts
         return raw.decode("utf-8", errors="replace")
 
 
-def view(repo: pygit2.Repository) -> str:
+def view(repo: Repository) -> str:
     """A digest of what cuts the history short for git, as `git fetch --unshallow` changes it."""
     digest = hashlib.blake2b(digest_size=16)
     for name in ("shallow", "info/grafts"):
         with suppress(OSError):
-            digest.update(name.encode() + (_common(repo) / name).read_bytes())
+            digest.update(name.encode() + (repo.common / name).read_bytes())
     return digest.hexdigest()
 
 
-def objects(repo: pygit2.Repository) -> str:
+def objects(repo: Repository) -> str:
     """A digest that changes when objects come in, as packs or one by one."""
     found = []
-    root = _common(repo) / "objects"
+    root = repo.common / "objects"
     for folder in [root / "pack", *sorted(root.glob("[0-9a-f][0-9a-f]"))]:
         with suppress(OSError):
             found.append(f"{folder.name} {folder.stat().st_mtime_ns}")
     return hashlib.blake2b("\n".join(found).encode(), digest_size=16).hexdigest()
 
 
-def _common(repo: pygit2.Repository) -> Path:
-    """The folder that all worktrees of a repository share."""
-    own = Path(repo.path)
-    try:
-        return own / (own / "commondir").read_text().strip()
-    except OSError:
-        return own
-
-
-def walk(repo: pygit2.Repository, starts: Iterable[str], known: Callable[[str], bool]) -> Iterator[pygit2.Commit]:
+def walk(repo: Repository, starts: Iterable[str], known: Callable[[str], bool]) -> Iterator[Raw]:
     """Every commit that `starts` reach without passing a known one, parents before children."""
     waiting = list(dict.fromkeys(starts))
-    found: dict[str, Any] = {}
+    found: dict[str, Raw] = {}
     while waiting:
         name = waiting.pop()
         if name in found or known(name):
             continue
-        commit: Any = None
-        with suppress(ValueError):  # what git itself would not have made
-            commit = repo.get(name)
+        commit = commit_at(repo, name)
         if commit is None:  # beyond the edge of a shallow clone
             continue
         found[name] = commit
-        waiting += map(str, commit.parent_ids)
+        waiting += commit.parents
     yield from _parents_first(found)
 
 
-def _parents_first(commits: dict[str, Any]) -> Iterator[Any]:
+def _parents_first(commits: dict[str, Raw]) -> Iterator[Raw]:
     children: dict[str, list[str]] = {}
     missing = {}
     for name, commit in commits.items():
-        parents = [str(parent) for parent in dict.fromkeys(commit.parent_ids) if str(parent) in commits]
+        parents = [parent for parent in dict.fromkeys(commit.parents) if parent in commits]
         missing[name] = len(parents)
         for parent in parents:
             children.setdefault(parent, []).append(name)
@@ -240,69 +245,100 @@ def _parents_first(commits: dict[str, Any]) -> Iterator[Any]:
                 ready.append(child)
 
 
-class Tree:
-    """The files of a commit, by path from the root. tree: the commit's, or None where git lacks it."""
+def common(repo: Repository, first: str, second: str) -> str | None:
+    """The last commit that both grew from; None where they have none, or a shallow clone does not reach it."""
+    return (repo.ask("merge-base", first, second) or "").strip() or None
 
-    def __init__(self, repo: pygit2.Repository, tree: pygit2.Tree | None) -> None:
+
+ENTRY = re.compile(rb"(?P<mode>\d+) (?P<name>[^\0]+)\0(?P<id>.{20})", re.DOTALL)
+KINDS = {b"40000": "tree", b"160000": "commit"}
+
+
+class Entry(NamedTuple):
+    """What a folder holds under a name. kind: blob, tree or (a submodule) commit."""
+
+    kind: str
+    id: str
+
+
+class Tree:
+    """The files of a commit, by path from the root. tree: the commit's, "" where it names none."""
+
+    def __init__(self, repo: Repository, tree: str) -> None:
         self.repo, self.tree = repo, tree
+        self.folders: dict[str, dict[str, Entry] | None] = {}
         self.submodules: set[str] = set()
-        self.lacking = tree is None
+        self.lacking = False
         """Whether git lacked something that was asked for."""
 
     def blob(self, path: str) -> str | None:
         """The git id of the file at `path`; None where there is none, or a folder or submodule."""
         found = self._at(path)
-        return str(found.id) if found is not None and found.type_str == "blob" else None
+        return found.id if found is not None and found.kind == "blob" else None
+
+    def id(self, path: str) -> str | None:
+        """The git id of whatever is at `path`, a folder too; None where there is nothing."""
+        found = self._at(path)
+        return found.id if found is not None else None
 
     def not_a_file(self, path: str) -> str | None:
         """What is at `path` where that is no file: a word for a problem; None for a file, and for nothing."""
-        if self.tree is None:
-            return ABSENT
+        if self._entries(self.tree) is None:
+            return ABSENT if self.tree else "the commit names no files: git itself would not have made it"
         found = self._at(path)
-        kind = "blob" if found is None else found.type_str
+        kind = "blob" if found is None else found.kind
         return {"tree": "it is a folder", "commit": "it is a submodule"}.get(kind)
 
     def files(self, path: str) -> dict[str, str]:
         """Path → git id of the file at `path`, or of every file below it; of a submodule that of its commit."""
         found = self._at(path)
-        if found is None:
-            return {}
-        if found.type_str != "tree":
-            if found.type_str == "commit":
-                self.submodules.add(str(found.id))
-            return {path: str(found.id)}
-        try:
-            entries = [entry.name for entry in found]
-        except (KeyError, ValueError):
-            self.lacking = True
-            return {}
-        return {name: blob for entry in entries for name, blob in self.files(f"{path}/{entry}").items()}
+        return {} if found is None else dict(self._below(path, found))
 
     def read(self, blob: str) -> str:
         """The text of a file by its git id; raises Unreadable where git has no such file."""
-        import pygit2
-
         if blob in self.submodules:
             raise Unreadable("it is a submodule")
-        try:
-            found: Any = self.repo[blob]
-            return bytes(found.data).decode("utf-8", errors="replace")
-        except (KeyError, ValueError, AttributeError, pygit2.GitError):
-            self.lacking = True
-            raise Unreadable(ABSENT) from None
+        content = self.content(blob)
+        if content is None:
+            raise Unreadable(ABSENT)
+        return content.decode("utf-8", errors="replace")
 
-    def _at(self, path: str) -> Any:
-        try:
-            return None if self.tree is None else self.tree[path]
-        except (KeyError, ValueError, TypeError):  # TypeError: half of a surrogate pair is no path
-            return None
+    def content(self, blob: str) -> bytes | None:
+        """The bytes of a file by its git id; None where git has no such file."""
+        found = self.repo.read(blob)
+        self.lacking = self.lacking or found is None
+        return found.content if found is not None and found.kind == "blob" else None
+
+    def _below(self, path: str, found: Entry) -> Iterator[tuple[str, str]]:
+        if found.kind == "tree":
+            for name, entry in (self._entries(found.id) or {}).items():
+                yield from self._below(f"{path}/{name}", entry)
+            return
+        if found.kind == "commit":
+            self.submodules.add(found.id)
+        yield path, found.id
+
+    def _at(self, path: str) -> Entry | None:
+        found: Entry | None = Entry("tree", self.tree)
+        for name in path.removesuffix("/").split("/"):
+            entries = self._entries(found.id) if found is not None and found.kind == "tree" else None
+            found = entries.get(name) if entries else None
+        return found
+
+    def _entries(self, folder: str) -> dict[str, Entry] | None:
+        """What a folder holds, by its git id; None where git lacks it."""
+        if folder not in self.folders:
+            read = self.repo.read(folder) if folder else None
+            self.lacking = self.lacking or read is None
+            self.folders[folder] = _listed(read.content) if read is not None and read.kind == "tree" else None
+        return self.folders[folder]
 
 
-def tree_of(repo: pygit2.Repository, commit: pygit2.Commit) -> Tree:
+def _listed(content: bytes) -> dict[str, Entry]:
+    found = ENTRY.findall(content)
+    return {name.decode("utf-8", "replace"): Entry(KINDS.get(mode, "blob"), key.hex()) for mode, name, key in found}
+
+
+def tree_of(repo: Repository, commit: Raw) -> Tree:
     """The files of a commit, none where a clone without trees lacks them."""
-    import pygit2
-
-    try:
-        return Tree(repo, commit.tree)
-    except (KeyError, ValueError, pygit2.GitError):
-        return Tree(repo, None)
+    return Tree(repo, commit.tree)

@@ -7,10 +7,9 @@ A snapshot is read straight from git (or the disk), a few milliseconds each; for
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from clew.errors import HistoryError
 from clew.history import documents, lockfile, repository
@@ -20,7 +19,7 @@ from clew.history.repository import WORK_TREE, Commit
 from clew.history.store import open_store
 
 if TYPE_CHECKING:
-    import pygit2
+    from clew.history.git import Repository
 
 T = TypeVar("T")
 
@@ -78,8 +77,7 @@ class OnDisk:
         return any(path.is_relative_to(folder.resolve()) for folder in open_store(self.root).folders)
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """name: as it was asked for. commit: None for the work tree. metrics: file → dotted name → value."""
 
     name: str
@@ -97,7 +95,7 @@ class Snapshot:
         return exact or next((out for out in made if path.startswith(f"{out.path}/")), None)
 
 
-def take(repo: pygit2.Repository, rev: str) -> Snapshot:
+def take(repo: Repository, rev: str) -> Snapshot:
     """The snapshot of a revision, or of the work tree for WORK_TREE; raises HistoryError where there is no such."""
     if rev == WORK_TREE:
         if not repo.workdir:

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from clew.history import documents, snapshot
+from clew.history import documents, repository, snapshot
 from clew.history.index import Entry, Index
 from clew.history.repository import WORK_TREE, Commit
 
 if TYPE_CHECKING:
-    import pygit2
+    from clew.history.git import Repository
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -91,9 +91,9 @@ def lines(index: Index, entries: Iterable[Entry]) -> list[Line]:
     return found
 
 
-def work_tree(repo: pygit2.Repository) -> Line | None:
+def work_tree(repo: Repository) -> Line | None:
     """The work tree's line; None where its params and metrics are those of HEAD, or there is no work tree."""
-    if not repo.workdir or repo.head_is_unborn:
+    if not repo.workdir or repository.head(repo) is None:
         return None
     here, head = snapshot.take(repo, WORK_TREE), snapshot.take(repo, "HEAD")
     if (here.params, here.metrics) == (head.params, head.metrics):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from clew.history import blocks, documents, lockfile, repository
 from clew.history.documents import Flat
-from clew.history.repository import Tree
+from clew.history.repository import Raw, Tree
 
 if TYPE_CHECKING:
-    import pygit2
+    from clew.history.git import Repository
 
 VERSION = 2
 """Of the tables below: raise it when what they hold changes meaning."""
@@ -45,7 +45,7 @@ VIEW, LACKING = "view", "lacking"
 """Notes: what cut the history short; the objects that git had when something was not there."""
 
 
-def is_current(repo: pygit2.Repository, database: sqlite3.Connection) -> bool:
+def is_current(repo: Repository, database: sqlite3.Connection) -> bool:
     """Whether git still shows the commits that were read as it did: no new parents, and none of the lacking files."""
     notes = dict(database.execute("SELECT key, value FROM notes"))
     if notes.get(VIEW) != repository.view(repo):
@@ -53,7 +53,7 @@ def is_current(repo: pygit2.Repository, database: sqlite3.Connection) -> bool:
     return LACKING not in notes or notes[LACKING] == repository.objects(repo)
 
 
-def bring_up_to_date(repo: pygit2.Repository, database: sqlite3.Connection, heads: Iterable[str]) -> None:
+def bring_up_to_date(repo: Repository, database: sqlite3.Connection, heads: Iterable[str]) -> None:
     """Add what is new, in one transaction; all anew where git shows old commits otherwise than they were read."""
     database.execute("BEGIN IMMEDIATE")
     try:
@@ -77,7 +77,7 @@ def bring_up_to_date(repo: pygit2.Repository, database: sqlite3.Connection, head
 class Writer:
     """Reads commits into the tables, within one transaction."""
 
-    def __init__(self, repo: pygit2.Repository, database: sqlite3.Connection) -> None:
+    def __init__(self, repo: Repository, database: sqlite3.Connection) -> None:
         self.repo, self.database = repo, database
         self.numbers: dict[tuple[str, str], int] = {}  # (blob, path) → document
         self.blocks: dict[bytes, int] = {}  # digest of a stage's block → number in `stages`
@@ -96,11 +96,11 @@ class Writer:
     def _is_known(self, commit: str) -> bool:
         return self.database.execute("SELECT 1 FROM commits WHERE id = ?", (commit,)).fetchone() is not None
 
-    def _add(self, commit: pygit2.Commit) -> None:
+    def _add(self, commit: Raw) -> None:
         words = repository.described(commit)
         tree = repository.tree_of(self.repo, commit)
-        params, lock = (self._file(tree, path, str(commit.tree_id)) for path in (documents.PARAMS, documents.LOCK))
-        declared, pipeline = self._metric_paths(tree, params, str(commit.tree_id))
+        params, lock = (self._file(tree, path, commit.tree) for path in (documents.PARAMS, documents.LOCK))
+        declared, pipeline = self._metric_paths(tree, params, commit.tree)
         found = (file for one in declared for file in tree.files(one).items())
         metrics = tuple(dict.fromkeys(self._document(tree, path, blob) for path, blob in found))
         self.lacking = self.lacking or tree.lacking

@@ -21,7 +21,7 @@ from clew.lineage.row_history import At
 from clew.lineage.rowsets import RowSets
 
 if TYPE_CHECKING:
-    import pygit2
+    from clew.history.git import Repository
 
 T = TypeVar("T")
 MANY = 20
@@ -117,7 +117,7 @@ def files(chain: Chain, sides: Mapping[str, Mapping[str, str]]) -> list[tuple[st
 
 
 def ask(
-    repo: pygit2.Repository,
+    repo: Repository,
     revs: Sequence[str],
     question: Callable[[Archive], T],
     *,
@@ -156,7 +156,7 @@ def ask(
         index.close()
 
 
-def _not_kept(repo: pygit2.Repository, error: Exception) -> SetupError:
+def _not_kept(repo: Repository, error: Exception) -> SetupError:
     return SetupError(
         f"the index of rows cannot be kept ({error})",
         where=str(rowsets.place(repo)),
@@ -173,7 +173,7 @@ def _at(revision: Snapshot, index: Index) -> At:
     return At(revision.commit, chain)
 
 
-def _uncommitted(repo: pygit2.Repository, history: Sequence[At], index: Index) -> list[At]:
+def _uncommitted(repo: Repository, history: Sequence[At], index: Index) -> list[At]:
     """The work tree, where its dvc.lock is not that of HEAD."""
     path = Path(repo.workdir) / LOCK if repo.workdir else None
     if path is None or not path.is_file():

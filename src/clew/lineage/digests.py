@@ -16,6 +16,7 @@ from typing import Any
 
 from clew import paths
 from clew.errors import HistoryError
+from clew.history import repository
 from clew.history.lockfile import Artifact
 from clew.history.store import DIR, Member
 from clew.lineage import files_of_row, provenance
@@ -195,15 +196,11 @@ def _recorded(linker: Linker, where: Revision, sha256: str) -> Iterator[tuple[Re
         yield from ((where, path) for path in _names(where.files.content(name), sha256))
     repo, seen = linker.past.repo, set()
     for commit in reversed(linker.past.commits()):
-        try:
-            found: Any = repo[commit]
-            entries = list(found.tree[paths.RUNTIME.as_posix()])
-        except (KeyError, TypeError):  # there is none, or it is a file
-            continue
-        for entry in entries:
-            if entry.id not in seen and entry.type_str == "blob":
-                seen.add(entry.id)
-                for path in _names(bytes(entry.data), sha256):
+        tree = repository.tree_of(repo, repository.resolve(repo, commit))
+        for blob in tree.files(paths.RUNTIME.as_posix()).values():
+            if blob not in seen:
+                seen.add(blob)
+                for path in _names(tree.content(blob), sha256):
                     yield linker.past.of_commit(commit), path
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from clew.history import repository
 from clew.history.lockfile import Artifact
 from clew.history.store import DIR, Member
 from clew.lineage.graph import Graph, How, Link, Linker, Node, subfolder
@@ -207,15 +208,15 @@ def _versions(linker: Linker, folder: str, wanted: set[str]) -> dict[str, list[M
     """MD5 → files of versions of a folder: as the cache lists them, else as git has them in any commit."""
     found = {md5: files for md5 in wanted if (files := linker.listing(md5)) is not None}
     past = linker.past
-    seen: set[Any] = set()
+    seen: set[str] = set()
     if past.current is not None and not wanted <= found.keys():
         files = past.current.members(folder)
         found[listing_md5(files)] = files
     for commit in reversed(past.commits()):
         if wanted <= found.keys() or len(seen) > MOST_VERSIONS:
             break
-        at: Any = past.repo[commit]
-        tree = at.tree[folder].id if folder in at.tree else None
+        at = repository.resolve(past.repo, commit)
+        tree = repository.tree_of(past.repo, at).id(folder)
         if tree is not None and tree not in seen:
             seen.add(tree)
             files = of_commit(past.repo, at).members(folder)

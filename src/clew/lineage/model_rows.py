@@ -26,7 +26,7 @@ from clew.lineage import data_chain
 from clew.lineage.data_chain import MODELS, SPLITS, TRAIN
 
 if TYPE_CHECKING:
-    import pygit2
+    from clew.history.git import Repository
 
 BASE = "models/base"
 SHALLOW = "This clone is shallow: older commits were not searched (`git fetch --unshallow`)."
@@ -101,7 +101,7 @@ def counts(path: Path) -> list[tuple[str, str, int]]:
     ]
 
 
-def located(repo: pygit2.Repository, name: str, rev: str | None, side: str) -> list[Path]:
+def located(repo: Repository, name: str, rev: str | None, side: str) -> list[Path]:
     """The parquet files in DVC's cache of the rows that a model was made from; raises HistoryError.
 
     rev: None for the work tree, of a bare repository HEAD.

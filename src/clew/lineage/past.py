@@ -10,16 +10,16 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from clew.history import documents, index
+from clew.history import documents, index, repository
 from clew.history.lockfile import Artifact, Stage
 from clew.history.repository import WORK_TREE, Commit
 from clew.lineage import revision
 from clew.lineage.revision import Revision
 
 if TYPE_CHECKING:
-    import pygit2
+    from clew.history.git import Repository
 
 UNCOMMITTED = -1
 """The number that the work tree's dvc.lock has among documents."""
@@ -51,7 +51,7 @@ class Held(NamedTuple):
 class Past:
     """Questions to all of the history. current: the work tree's revision, or None."""
 
-    def __init__(self, repo: pygit2.Repository, current: Revision | None) -> None:
+    def __init__(self, repo: Repository, current: Revision | None) -> None:
         self.repo, self.current = repo, current
         self._revisions: dict[str, Revision] = {}
         self._blocks: dict[int, Stage] = {}
@@ -212,7 +212,7 @@ class Past:
     def of_commit(self, commit: str, document: int | None = None) -> Revision:
         """The revision that is a commit, made once. document: its dvc.lock, whose blocks the index has."""
         if commit not in self._revisions:
-            found: Any = self.repo[commit]
+            found = repository.resolve(self.repo, commit)
             self._revisions[commit] = revision.of_commit(self.repo, found, known=self._stages(document))
         return self._revisions[commit]
 
@@ -293,12 +293,11 @@ class Past:
     def declared(self, commit: str, stage: str) -> bool | None:
         """`Revision.declared` of a commit; a dvc.yaml that many commits share is read once."""
         if commit not in self._pipelines:
-            found: Any = self.repo[commit]
-            files = (documents.PIPELINE, documents.PARAMS)
-            self._pipelines[commit] = tuple(str(found.tree[path].id) if path in found.tree else "" for path in files)
+            tree = repository.tree_of(self.repo, repository.resolve(self.repo, commit))
+            self._pipelines[commit] = tuple(tree.blob(path) or "" for path in (documents.PIPELINE, documents.PARAMS))
         key = (*self._pipelines[commit], stage)
         if key not in self._declared:
-            at: Any = self.repo[commit]
+            at = repository.resolve(self.repo, commit)
             self._declared[key] = revision.of_commit(self.repo, at).declared(stage)
         return self._declared[key]
 
@@ -311,7 +310,7 @@ class Past:
         return self._names.get(number, "")
 
 
-def open_past(repo: pygit2.Repository) -> Past:
+def open_past(repo: Repository) -> Past:
     """The past of a repository, its work tree's dvc.lock included where that can be read."""
     current = revision.of(repo, WORK_TREE) if repo.workdir else None
     return Past(repo, current if current is not None and current.problem is None else None)

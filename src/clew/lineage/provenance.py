@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clew import io, paths
-from clew.history import documents
+from clew.history import documents, repository
 from clew.history.lockfile import Artifact, Stage
 from clew.history.store import DIR, Member, md5_of
 from clew.lineage.graph import Linker
 from clew.lineage.revision import Revision, listing_md5, of_commit
 
 if TYPE_CHECKING:
-    import pygit2
+    from clew.history.git import Repository
 
 MOST = 1e18
 """Above any number of seconds or bytes that a record may tell of."""
@@ -69,7 +69,7 @@ def origins(stage: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def last_changes(repo: pygit2.Repository, commit: str, wanted: Iterable[str]) -> dict[str, dict[str, Any]]:
+def last_changes(repo: Repository, commit: str, wanted: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Path → the commit (and its author, time, title) that last changed the file, or anything in the folder.
 
     One `git log` reads newest first and is stopped when every path was seen. In a shallow clone what is older than
@@ -88,12 +88,12 @@ def last_changes(repo: pygit2.Repository, commit: str, wanted: Iterable[str]) ->
     return found
 
 
-def _edges(repo: pygit2.Repository) -> set[str]:
+def _edges(repo: Repository) -> set[str]:
     file = Path(repo.path) / "shallow"
     return set(file.read_text().split()) if repo.is_shallow and file.exists() else set()
 
 
-def _log(repo: pygit2.Repository, commit: str, wanted: list[str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
+def _log(repo: Repository, commit: str, wanted: list[str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
     if not wanted:
         return
     form = "--format=%x01%H%x00%an%x00%ae%x00%ct%x00%s"
@@ -135,7 +135,7 @@ class Records:
     thorough: hash outs of any size, not only those up to AT_MOST.
     """
 
-    def __init__(self, repo: pygit2.Repository, linker: Linker, *, thorough: bool) -> None:
+    def __init__(self, repo: Repository, linker: Linker, *, thorough: bool) -> None:
         self.repo, self.linker, self.thorough = repo, linker, thorough
 
     def of(self, revision: Revision, stage: str, block: Stage, change: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -169,15 +169,15 @@ class Records:
     def _committed_with(
         self, stage: str, block: Stage, record: Mapping[str, Any], revision: Revision, change: Mapping[str, Any] | None
     ) -> bool:
-        if revision.commit is None and not self.repo.head_is_unborn:
-            head = str(self.repo.head.target)
-            committed = of_commit(self.repo, self.repo[head])  # type: ignore[arg-type]
+        head = repository.commit_at(self.repo, "HEAD") if revision.commit is None else None
+        if head is not None:
+            committed = of_commit(self.repo, head)
             path = (paths.RUNTIME / f"{stage}.json").as_posix()
             if committed.files.content(path) != revision.files.content(path):
-                return record.get("commit") == head and committed.stages.get(stage) != block
+                return record.get("commit") == head.id and committed.stages.get(stage) != block
         if change is None:
             return False
-        made = of_commit(self.repo, self.repo[change["commit"]])  # type: ignore[arg-type]
+        made = of_commit(self.repo, repository.resolve(self.repo, change["commit"]))
         return (
             made.commit is not None and record.get("commit") in made.commit.parents and made.stages.get(stage) == block
         )
@@ -282,7 +282,7 @@ def _told(path: Path) -> Iterator[Callable[[int], None]]:
 
 
 def code(
-    repo: pygit2.Repository, revision: Revision, dep: Artifact, change: Mapping[str, Any] | None, head: str | None
+    repo: Repository, revision: Revision, dep: Artifact, change: Mapping[str, Any] | None, head: str | None
 ) -> dict[str, Any]:
     """A code dep of a run: its MD5 as the run read it, and the commit that last changed it up to there.
 
@@ -291,7 +291,7 @@ def code(
     """
     fact: dict[str, Any] = {"path": dep.path, "md5": dep.md5}
     if revision.digest(dep.path) == dep.md5:
-        there: Any = repo[head] if revision.commit is None and head is not None else None
+        there = repository.resolve(repo, head) if revision.commit is None and head is not None else None
         if there is not None and of_commit(repo, there).digest(dep.path) != dep.md5:
             return fact | {"state": "not committed"}
         return fact | {"state": "as run"} | dict(change or {})
@@ -299,12 +299,12 @@ def code(
     return fact | ({"state": "changed since"} | earlier if earlier else {"state": "not in history"})
 
 
-def _version(repo: pygit2.Repository, head: str | None, dep: Artifact, most: int = 200) -> dict[str, Any] | None:
+def _version(repo: Repository, head: str | None, dep: Artifact, most: int = 200) -> dict[str, Any] | None:
     """The commit that brought the version of a file or folder that a run read."""
     if head is None:
         return None
     for tried, (entry, _names) in enumerate(_log(repo, head, [dep.path])):
-        if of_commit(repo, repo[entry["commit"]]).digest(dep.path) == dep.md5:  # type: ignore[arg-type]
+        if of_commit(repo, repository.resolve(repo, entry["commit"])).digest(dep.path) == dep.md5:
             return entry
         if tried == most:
             break

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from clew.errors import HistoryError
 from clew.history import blocks, documents, lockfile, repository
 from clew.history.lockfile import Artifact, Stage
-from clew.history.repository import WORK_TREE, Commit, Tree
+from clew.history.repository import WORK_TREE, Commit
 from clew.history.store import DIR, Member
 
 if TYPE_CHECKING:
-    import pygit2
+    from clew.history.git import Repository
+    from clew.history.repository import Raw
 
 CODE = (".py", ".pyi", ".sh", ".lock", ".toml", ".cfg", ".ini", ".txt", ".ipynb", ".r", ".jl", ".yaml", ".yml")
 """How files end that say what to do, rather than what with."""
@@ -49,8 +50,8 @@ class Files(Protocol):
 class InGit:
     """The files of a commit."""
 
-    def __init__(self, repo: pygit2.Repository, commit: pygit2.Commit) -> None:
-        self.repo, self.tree = repo, Tree(repo, commit.tree)
+    def __init__(self, repo: Repository, commit: Raw) -> None:
+        self.tree = repository.tree_of(repo, commit)
 
     def below(self, path: str) -> list[str]:
         """See `Files`."""
@@ -59,18 +60,15 @@ class InGit:
     def content(self, path: str) -> bytes | None:
         """See `Files`."""
         blob = self.tree.blob(path)
-        try:
-            return bytes(self.repo[blob].data) if blob else None  # type: ignore[attr-defined]
-        except (KeyError, AttributeError):
-            return None
+        return self.tree.content(blob) if blob else None
 
 
 class OnDisk:
     """The files of the work tree that git's index names, as they lie there."""
 
-    def __init__(self, repo: pygit2.Repository) -> None:
-        self.root = Path(repo.workdir)
-        self.names = [entry.path for entry in repo.index]
+    def __init__(self, repo: Repository) -> None:
+        self.root = Path(repo.workdir or ".")
+        self.names = repository.tracked(repo)
 
     def below(self, path: str) -> list[str]:
         """See `Files`."""
@@ -200,13 +198,13 @@ def _tree(text: str) -> Any:
 
 
 def of_commit(
-    repo: pygit2.Repository, commit: pygit2.Commit, name: str | None = None, known: Mapping[str, Stage] | None = None
+    repo: Repository, commit: Raw, name: str | None = None, known: Mapping[str, Stage] | None = None
 ) -> Revision:
     """The revision that is a commit. known: the stages of its dvc.lock, where they need not be read again."""
-    return Revision(name or str(commit.id)[:10], repository.described(commit), InGit(repo, commit), known)
+    return Revision(name or commit.id[:10], repository.described(commit), InGit(repo, commit), known)
 
 
-def of(repo: pygit2.Repository, rev: str | None) -> Revision:
+def of(repo: Repository, rev: str | None) -> Revision:
     """The revision that is asked for; of None the work tree where it has a dvc.lock, else HEAD. Raises HistoryError."""
     if rev not in (None, WORK_TREE):
         return of_commit(repo, repository.resolve(repo, str(rev)), rev)
@@ -216,7 +214,7 @@ def of(repo: pygit2.Repository, rev: str | None) -> Revision:
     return of_commit(repo, repository.resolve(repo, "HEAD"), "HEAD")
 
 
-def edge(repo: pygit2.Repository) -> str:
+def edge(repo: Repository) -> str:
     """A word for a clone that lacks the older commits; "" where it has all."""
     return (
         "this clone is shallow: `git fetch --unshallow` brings the commits beyond its edge" if repo.is_shallow else ""

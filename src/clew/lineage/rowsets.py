@@ -26,8 +26,9 @@ from clew.lineage.row_origins import Origin, Origins
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import pygit2
     from pyroaring import BitMap
+
+    from clew.history.git import Repository
 
     Positions = npt.NDArray[np.int64]
 
@@ -76,7 +77,7 @@ Held = dict[str, list[tuple[str, str | None]]]
 """md5 → (decision, rule) of a row in that file."""
 
 
-def ask(repo: pygit2.Repository, question: Callable[[RowSets], T]) -> T:
+def ask(repo: Repository, question: Callable[[RowSets], T]) -> T:
     """What `question` makes of the sets of a repository; a damaged or old file is made anew and asked again."""
     file = place(repo)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +95,7 @@ def ask(repo: pygit2.Repository, question: Callable[[RowSets], T]) -> T:
         return question(sets)
 
 
-def place(repo: pygit2.Repository) -> Path:
+def place(repo: Repository) -> Path:
     """The file of a repository's sets."""
     if repo.workdir:
         return Path(repo.workdir) / ".clew" / "rows.sqlite"

@@ -25,7 +25,7 @@ from clew.lineage.graph import Linker
 from clew.lineage.revision import Revision, edge
 
 if TYPE_CHECKING:
-    import pygit2
+    from clew.history.git import Repository
 
 DIGEST = re.compile(r"(?P<md5>[0-9a-fA-F]{32}(?:\.dir)?)|(?P<sha256>(?:sha256:)?[0-9a-fA-F]{64})")
 BEGINNING = re.compile(r"[0-9a-fA-F]{8,63}")
@@ -63,7 +63,7 @@ class Thing:
 
 
 def resolve(
-    repo: pygit2.Repository,
+    repo: Repository,
     linker: Linker,
     folder: Path,
     asked: str,
@@ -95,7 +95,7 @@ def resolve(
 
 
 def _by_name(
-    repo: pygit2.Repository, linker: Linker, where: Revision, asked: str, names: list[str], *, thorough: bool
+    repo: Repository, linker: Linker, where: Revision, asked: str, names: list[str], *, thorough: bool
 ) -> Thing | None:
     """A number or a path, by the first of its names that the revision has; raises HistoryError for no such number."""
     for name in names:
@@ -114,7 +114,7 @@ def _by_name(
     return None
 
 
-def _untracked(repo: pygit2.Repository, linker: Linker, names: list[str]) -> Path | None:
+def _untracked(repo: Repository, linker: Linker, names: list[str]) -> Path | None:
     """A file of the work tree that neither git nor any dvc.lock knows."""
     if not repo.workdir or any(linker.past.at(name) for name in names):
         return None
@@ -122,7 +122,7 @@ def _untracked(repo: pygit2.Repository, linker: Linker, names: list[str]) -> Pat
     return next((file for file in files if file.exists()), None)
 
 
-def _placed(repo: pygit2.Repository, folder: Path, asked: str) -> tuple[Path | None, list[str]]:
+def _placed(repo: Repository, folder: Path, asked: str) -> tuple[Path | None, list[str]]:
     """A file outside of the repository, or the names from its root that are meant: from here, then from the root."""
     root = Path(repo.workdir).resolve() if repo.workdir else None
     try:
@@ -205,7 +205,7 @@ def _unlisted(linker: Linker, roots: Iterable[Root]) -> list[str]:
     ]
 
 
-def _other_there(repo: pygit2.Repository, where: Revision, roots: Iterable[Root], *, thorough: bool) -> Iterator[str]:
+def _other_there(repo: Repository, where: Revision, roots: Iterable[Root], *, thorough: bool) -> Iterator[str]:
     """A word for what lies there and is not what dvc.lock names, and for what is too large to be hashed unasked."""
     for root in [root for root in roots if root.stage]:
         artifact, path = root.artifact, Path(repo.workdir or ".") / root.artifact.path

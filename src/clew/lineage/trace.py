@@ -17,8 +17,7 @@ from clew.lineage.revision import Made, Revision, edge
 from clew.lineage.thing import Root, Thing
 
 if TYPE_CHECKING:
-    import pygit2
-
+    from clew.history.git import Repository
     from clew.lineage.downstream import Down
 
 
@@ -67,7 +66,7 @@ def trace(folder: Path, asked: str, rev: str | None = None, *, down: bool = Fals
 class Walk:
     """One walk upstream. notes: where the thread is broken or was taken on trust."""
 
-    def __init__(self, repo: pygit2.Repository, linker: Linker, *, thorough: bool) -> None:
+    def __init__(self, repo: Repository, linker: Linker, *, thorough: bool) -> None:
         self.repo, self.linker = repo, linker
         self.records = provenance.Records(repo, linker, thorough=thorough)
         self.graph = Graph()
@@ -140,7 +139,7 @@ class Walk:
         """Give each run its params, origins, code and record: git's log is read once for each revision."""
         for where in {id(where): where for where, _stage in self.runs.values()}.values():
             runs = {run: stage for run, (one, stage) in self.runs.items() if one is where}
-            head = where.commit.id if where.commit else _head(self.repo)
+            head = where.commit.id if where.commit else repository.head(self.repo)
             wanted = {dep.path for run in runs for dep in self.code.get(run, ())}
             records = {stage: (paths.RUNTIME / f"{stage}.json").as_posix() for stage in runs.values()}
             changes = provenance.last_changes(self.repo, head, {*wanted, *records.values()}) if head else {}
@@ -169,7 +168,3 @@ class Walk:
 def _origin(found: dict[str, Any]) -> dict[str, Any]:
     """The facts of an origin's node, whose own name is its address. source: as params call it."""
     return {"source" if key == "name" else key: value for key, value in found.items()}
-
-
-def _head(repo: pygit2.Repository) -> str | None:
-    return None if repo.head_is_unborn else str(repo.head.target)

@@ -6,16 +6,18 @@ it changed. Where the two disagree, the file was edited after the run, or the ru
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from clew.history.compare import revisions
+from clew.history import repository
 from clew.history.compare.model import CodeFile, Title
 from clew.history.snapshot import OnDisk, Snapshot
 
 if TYPE_CHECKING:
-    import pygit2
+    from clew.history.git import Repository
+    from clew.history.repository import Raw
 
 LOCK = "requirements.lock"
 PLACES = ("src/", LOCK)
@@ -26,7 +28,7 @@ LIMIT = 5000
 """Commits that are looked through, newest first."""
 
 
-def files(repo: pygit2.Repository, before: Snapshot, after: Snapshot) -> tuple[CodeFile, ...]:
+def files(repo: Repository, before: Snapshot, after: Snapshot) -> tuple[CodeFile, ...]:
     """The code files of either side's stages that differ in git, or by the md5 that dvc.lock has of them."""
     ours, theirs = declared(before), declared(after)
     old, new = (_by_path(repo, side, [*ours, *theirs]) for side in (before, after))
@@ -62,7 +64,7 @@ def _within(path: str, dep: str) -> bool:
     return path == dep or path.startswith(f"{dep}/")
 
 
-def _by_path(repo: pygit2.Repository, side: Snapshot, deps: Iterable[str]) -> dict[str, str]:
+def _by_path(repo: Repository, side: Snapshot, deps: Iterable[str]) -> dict[str, str]:
     """Path → git id of every file at or below `deps`; of the work tree's files the id that they would have."""
     found: dict[str, str] = {}
     for dep in dict.fromkeys(deps):
@@ -80,78 +82,63 @@ def _is_litter(path: str) -> bool:
     return name in LITTER or name.endswith(".pyc") or "__pycache__" in folders
 
 
-def _ignored(repo: pygit2.Repository, paths: Sequence[str]) -> set[str]:
+def _ignored(repo: Repository, paths: Sequence[str]) -> set[str]:
     """Those that .gitignore or .dvcignore leaves out and that are in no commit: what lies in a folder by chance."""
+    if not paths:
+        return set()
     import pathspec
 
-    file = Path(repo.workdir) / ".dvcignore"
+    file = Path(repo.workdir or ".") / ".dvcignore"
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
     by_dvc = pathspec.PathSpec.from_lines("gitwildmatch", lines)
-    left = (path for path in paths if repo.path_is_ignored(path) or by_dvc.match_file(path))
-    return {path for path in left if path not in repo.index}
+    by_git = (repo.ask("check-ignore", "--stdin", "-z", given=[f"./{path}" for path in paths]) or "").split("\0")
+    left = {*(path.removeprefix("./") for path in by_git), *(path for path in paths if by_dvc.match_file(path))} & {*paths}
+    return left - {*repository.tracked(repo)} if left else left
 
 
 def _id(path: Path) -> str:
-    import pygit2
+    """The id that git would give a file."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
-    return str(pygit2.hashfile(str(path)))
 
-
-def commits(
-    repo: pygit2.Repository, before: Snapshot, after: Snapshot, paths: Iterable[str]
-) -> Mapping[str, list[Title]]:
+def commits(repo: Repository, before: Snapshot, after: Snapshot, paths: Iterable[str]) -> Mapping[str, list[Title]]:
     """Path → the commits since the two parted that touched it, newest first; those of `after` come first."""
-    first, second = (side.commit.id if side.commit else _head(repo) for side in (before, after))
+    first, second = (side.commit.id if side.commit else repository.head(repo) for side in (before, after))
     wanted = list(paths)
     if first is None or second is None or first == second or not wanted:
         return {}
-    base = revisions.common(repo, first, second)
+    base = repository.common(repo, first, second)
     if base is None:
         return {}
     found: dict[str, list[Title]] = {}
     ends: tuple[tuple[str, Literal["before", "after"]], ...] = ((second, "after"), (first, "before"))
     for end, side in ends:
         for commit, path in _touching(repo, end, base, wanted):
-            title = commit.message.strip().partition("\n")[0]
-            found.setdefault(path, []).append(Title(str(commit.id), title, commit.author.name, side))
+            words = repository.described(commit)
+            found.setdefault(path, []).append(Title(words.id, words.title, words.author, side))
     return found
 
 
-def uncommitted(repo: pygit2.Repository, on_disk: Mapping[str, str], paths: Iterable[str]) -> set[str]:
+def uncommitted(repo: Repository, on_disk: Mapping[str, str], paths: Iterable[str]) -> set[str]:
     """Those of `paths` that the work tree has otherwise than the last commit; `on_disk`: path → git id."""
-    head = _head(repo)
-    commit: Any = repo.get(head) if head and on_disk else None
-    if commit is None:
+    head = repository.commit_at(repo, "HEAD") if on_disk else None
+    if head is None:
         return set()
-    in_head = {path: str(commit.tree[path].id) for path in paths if path in commit.tree}
-    return {path for path in paths if in_head.get(path) != on_disk.get(path)}
+    tree = repository.tree_of(repo, head)
+    return {path for path in paths if tree.blob(path) != on_disk.get(path)}
 
 
-def _head(repo: pygit2.Repository) -> str | None:
-    return None if repo.head_is_unborn else str(repo.head.target)
-
-
-def _touching(repo: pygit2.Repository, end: str, base: Any, paths: list[str]) -> Iterator[tuple[Any, str]]:
+def _touching(repo: Repository, end: str, base: str, paths: list[str]) -> Iterator[tuple[Raw, str]]:
     """Commits from `end` back to `base`, with each path in which they differ from all of their parents."""
-    import pygit2
-
-    walker = repo.walk(end, pygit2.enums.SortMode.TOPOLOGICAL | pygit2.enums.SortMode.TIME)
-    walker.hide(base)
-    known: dict[tuple[str, str], str | None] = {}
-
-    def blob(commit: Any, path: str) -> str | None:
-        key = (str(commit.tree_id), path)
-        if key not in known:
-            known[key] = str(commit.tree[path].id) if path in commit.tree else None
-        return known[key]
-
-    for count, commit in enumerate(walker):
-        if count >= LIMIT:
-            return
-        parents = [parent for parent in (repo.get(name) for name in commit.parent_ids) if parent is not None]
-        if len(parents) < len(commit.parent_ids):
+    order = ("--date-order", "--full-history", f"--max-count={LIMIT}")
+    names = (repo.ask("--literal-pathspecs", "rev-list", *order, end, f"^{base}", "--", *paths) or "").split()
+    for commit in (found for name in names if (found := repository.commit_at(repo, name))):
+        parents = [found for name in commit.parents if (found := repository.commit_at(repo, name))]
+        if len(parents) < len(commit.parents):
             continue  # at the edge of a shallow clone it cannot be told what a commit touched
+        here, *there = (repository.tree_of(repo, one) for one in (commit, *parents))
         for path in paths:
-            here = blob(commit, path)
-            if all(here != blob(parent, path) for parent in parents) and (parents or here is not None):
+            blob = here.blob(path)
+            if all(blob != tree.blob(path) for tree in there) and (parents or blob is not None):
                 yield commit, path

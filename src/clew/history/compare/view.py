@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clew.errors import HistoryError
+from clew.history import repository
 from clew.history import store as stores
 from clew.history.compare import asked, code, costs, numbers, revisions, why
 from clew.history.compare.model import Number, Shared, Side, View
@@ -17,12 +18,12 @@ from clew.history.snapshot import Snapshot
 from clew.lineage import data_chain, data_changes
 
 if TYPE_CHECKING:
-    import pygit2
+    from clew.history.git import Repository
 
 UNTESTED = "paired tests were switched off (--no-tests)"
 
 
-def compare(repo: pygit2.Repository, names: Sequence[str], *, tests: bool = True) -> View:
+def compare(repo: Repository, names: Sequence[str], *, tests: bool = True) -> View:
     """Compare the named revisions with the first of them; see `revisions.chosen` for what few names mean.
 
     tests: whether to make paired tests. Raises HistoryError for a name that is no revision.
@@ -64,7 +65,7 @@ def _switched_off(number: Number) -> Number:
 
 
 def _side(
-    repo: pygit2.Repository,
+    repo: Repository,
     store: stores.Store,
     before: Snapshot,
     after: Snapshot,
@@ -87,7 +88,7 @@ def _side(
     )
 
 
-def _maker(repo: pygit2.Repository, before: Snapshot, after: Snapshot) -> data_chain.Maker:
+def _maker(repo: Repository, before: Snapshot, after: Snapshot) -> data_chain.Maker:
     """Who made what neither side's dvc.lock leads on from: the history is asked, and only then is its index opened."""
     made = {out.path for side in (before, after) for stage in side.stages.values() for out in stage.outs}
 
@@ -119,13 +120,13 @@ def _md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def between(repo: pygit2.Repository, before: Snapshot, after: Snapshot) -> list[str]:
+def between(repo: Repository, before: Snapshot, after: Snapshot) -> list[str]:
     """What is to be known about the two together."""
     found = []
     if before.commit and after.commit:
         if before.commit.id == after.commit.id:
             found.append(f"the same commit as {before.name}")
-        elif revisions.common(repo, before.commit.id, after.commit.id) is None:
+        elif repository.common(repo, before.commit.id, after.commit.id) is None:
             shallow = " that this shallow clone reaches (`git fetch --unshallow`)" if repo.is_shallow else ""
             found.append(f"it has no common commit with {before.name}{shallow}: which commits changed it is not known")
     for side in (before, after):
