@@ -54,10 +54,13 @@ class Outcome:
     figures: Mapping[str, Any]
 
     def deciding(self, position: int) -> Found | None:
-        """The finding that decided about a row: it was dropped by it, else changed by it, else found by it."""
-        some = self.found.get(position, ())
-        order = {"drop": 2, "fix": 1, "downweight": 1}
-        return max(reversed(some), key=lambda one: order.get(one.finding.action, 0), default=None)
+        """The finding that decided about a row: what dropped it, else what changed it, else a person, else the last."""
+        order = {"drop": 3, "fix": 2, "downweight": 2}
+
+        def weight(one: Found) -> int:
+            return order.get(one.finding.action, int(one.rule == REVIEW))
+
+        return max(reversed(self.found.get(position, ())), key=weight, default=None)
 
 
 def apply(rows: pa.Table, clean: Clean, seed: int, decisions: Mapping[str, Decision]) -> Outcome:

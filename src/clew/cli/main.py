@@ -54,9 +54,24 @@ ROWS = {
         "Tell a row's biography: its origin, what each stage decided and why, which models it trained, in every"
         " commit.",
     ),
+    "explain": (
+        "clew.cli.rows_cleaned:explain",
+        "Tell one row's story in the data that lies here: every finding, score, threshold and margin.",
+    ),
+    "flips": (
+        "clew.cli.rows_cleaned:flips",
+        "Tell how many and which rows another threshold of a cleaning rule would flip, without running anything.",
+    ),
     "of": (
         "clew.cli.rows:of",
         "List the rows that a model was made from: row id, source, file, record, task, one a line.",
+    ),
+}
+REVIEW = {
+    "export": ("clew.cli.review:export", "Write the rows that wait for a decision as JSON lines, to be edited."),
+    "import": (
+        "clew.cli.review:admit",
+        "Take decisions into data/review/decisions/, where git keeps them and the next `dvc repro` honours them.",
     ),
 }
 MERGE_DRIVER = {
@@ -82,6 +97,7 @@ app = Root(
         *(Later(name, *told) for name, told in COMMANDS.items()),
         _group("params", PARAMS, "Check params.yaml or print its schema."),
         _group("rows", ROWS, "Row identities, a row's biography, a model's rows."),
+        _group("review", REVIEW, "Rows that cleaning rules want a person to decide about."),
         _group("merge-driver", MERGE_DRIVER, "Merge dvc.lock stage by stage instead of line by line."),
     ],
     help="Fine-tune language models declaratively, on git and DVC, and keep the thread.\n\n"

@@ -1,0 +1,105 @@
+"""The review loop: rows that wait for a person go out as JSON lines, and the person's decisions come in.
+
+export → {"row_id": "5f0c…", "text": "…", "label": "yes", "choices": […], "rule": "label_noise", "decision": ""}
+the person writes "decision": "keep", "drop" or "label" (and then the new label into "label")
+admit  → data/review/decisions/NAME.jsonl, which the next run of `clean` reads
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from clew import io, paths
+from clew.cleaning import review
+from clew.errors import DataError
+
+SHOWN = ("row_id", "source", "task", "text", "completion", "label", "choices", "rejected")
+WHY = ("rule", "score", "threshold", "detail")
+
+
+class Admitted(NamedTuple):
+    """What came in. undecided: lines without a decision."""
+
+    path: Path
+    decided: int
+    undecided: int
+
+
+def waiting() -> list[dict[str, Any]]:
+    """The rows that the last run of `clean` put into the queue, in its order."""
+    from clew.stages.clean import QUEUE
+
+    return io.read_parquet(paths.REVIEW_QUEUE, QUEUE)
+
+
+def lines(queue: list[dict[str, Any]]) -> Iterator[str]:
+    """A line of JSON for each row of the queue, to be edited."""
+    for row in queue:
+        told = {name: row[name] for name in (*SHOWN, *WHY)} | {"decision": "", "by": "", "on": ""}
+        yield json.dumps(told, ensure_ascii=False)
+
+
+def admit(file: Path, by: str, on: str) -> Admitted:
+    """Append the decisions of an edited export to data/review/decisions/; raises DataError with file and line.
+
+    by, on: who decided and when, for lines that do not say. Every line is checked before anything is written.
+    """
+    labels = {row["row_id"]: row for row in waiting()}
+    decided, undecided = [], 0
+    for number, line in enumerate(_text(file).splitlines(), 1):
+        if not line.strip():
+            continue
+        if _is_undecided(line):
+            undecided += 1
+            continue
+        row_id, decision = review.parse(line, f"{file}:{number}")
+        _check(decision, labels.get(row_id), f"{file}:{number}")
+        told = {"row_id": row_id, "decision": decision.kind, "label": decision.label}
+        decided.append(told | {"by": decision.by or by, "on": decision.on or on})
+    path = paths.REVIEW_DECISIONS / f"{file.stem}.jsonl"
+    if decided:
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        with io.replace_file(path) as aside:
+            made = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in decided)
+            aside.write_text(before + made, encoding="utf-8")
+    return Admitted(path, len(decided), undecided)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        fix = "Give the edited file that `clew review export` wrote."
+        raise DataError(f"it cannot be read ({error})", where=str(file), fix=fix) from None
+
+
+def _is_undecided(line: str) -> bool:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and value.get("decision") in ("", None)
+
+
+def _check(decision: review.Decision, row: Mapping[str, Any] | None, where: str) -> None:
+    if row is None:
+        raise DataError(
+            "the row does not wait for a decision",
+            where=where,
+            fix="Decide about rows of the queue (`clew review export`), or write data/review/decisions/ yourself.",
+        )
+    if decision.kind == "label" and decision.label == row["label"]:
+        raise DataError(
+            f"the decision is `label`, and the label is still `{row['label']}`",
+            where=where,
+            fix=f"Write the new label into `label` ({', '.join(row['choices'] or ())}), or decide `keep`.",
+        )
+    if decision.kind == "label" and decision.label not in (row["choices"] or ()):
+        raise DataError(
+            f"`{decision.label}` is none of the row's choices",
+            where=where,
+            fix=f"Its choices are: {', '.join(row['choices'] or ()) or 'none; it is free text'}.",
+        )
