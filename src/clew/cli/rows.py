@@ -38,7 +38,6 @@ def key() -> None:
 @click.option("--file", type=Path, metavar="FILE", help='JSONL, one {"row_id": …} or {"text": …} a line.')
 @click.option("--rev", multiple=True, metavar="REV", help="Look in this revision only; may be given again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--scores/--no-scores", default=False, help="Read scores of large files, too.")
 @click.option("--all", "every", is_flag=True, help="Print every story, not only the newest.")
 def trace(
     row_id: str | None,
@@ -46,7 +45,6 @@ def trace(
     file: Path | None,
     rev: Sequence[str],
     as_json: bool,
-    scores: bool,
     every: bool,
 ) -> None:
     """Tell a row's biography: its origin, what each stage decided and why, which models it trained, in every commit.
@@ -78,7 +76,7 @@ def trace(
         )
 
     repo = repository.open_repository(Path())
-    told = archive.ask(repo, rev, question, scores=scores, tell=lambda line: click.echo(line, err=True))
+    told = archive.ask(repo, rev, question, scores=every, tell=lambda line: click.echo(line, err=True))
     _print_biographies(*told, shallow=repo.is_shallow, as_json=as_json, shown=None if every else SHOWN)
 
 

@@ -5,7 +5,7 @@ the rest of a question to a small repository. So values are handed over as buffe
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,11 @@ TYPES = {
     "truncated": None,
 }
 """Of the columns that are no texts; None: whatever it is."""
+REPEATED = ("source", "file", "task", "label", "decision", "rule")
+"""Texts of few values: decoded as numbers, which is five times as fast."""
+BATCH = 1 << 16
+CHECKED = 1 << 17
+"""Rows that are decoded at a time; rows of a group of which the ids are read, too."""
 
 
 def read(path: Path, columns: Sequence[str]) -> pa.Table:
@@ -43,20 +48,77 @@ def read(path: Path, columns: Sequence[str]) -> pa.Table:
     """
     try:
         file = pq.ParquetFile(path)
-        there = set(file.schema_arrow.names)
-        if "row_id" not in there:
-            raise pa.ArrowInvalid("it has no column row_id")
-        table = file.read(columns=[name for name in columns if name in there])
-        found = {name: table[name] for name in table.column_names if name != "origin"}
-        if "origin" in table.column_names:
-            origin = table["origin"].combine_chunks()
-            found |= {name: pa.chunked_array([pc.struct_field(origin, name)]) for name in ("file", "record")}
-        made = pa.table({name: _typed(column, name) for name, column in found.items()})
-        made.validate(full=True)
-        if made["row_id"].null_count:
-            raise pa.ArrowInvalid("a row without an id")
+        return _shaped(file.read(columns=_there(file, columns)))
     except (pa.ArrowException, OSError) as error:
         raise unreadable(path, str(error)) from None
+
+
+def read_at(path: Path, positions: npt.NDArray[np.int64], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The same of the rows at rising positions only, some at a time. What is before them in their groups is decoded,
+    other groups are not; `row_id` is left out where that would cost more than all the rest (a group of over CHECKED
+    rows). What lies beyond the end of the file is passed over.
+    """
+    try:
+        file = _of_numbers(path)
+        names = _there(file, columns)
+        for group, start, rows in _groups(file):
+            inside = positions[(positions >= start) & (positions < start + rows)]
+            wanted = [name for name in names if name != "row_id" or rows <= CHECKED]
+            for batch in file.iter_batches(BATCH, row_groups=[group], columns=wanted) if len(inside) else ():
+                here = inside[inside < start + len(batch)] - start
+                if len(here):
+                    yield _shaped(taken(pa.Table.from_batches([batch]), here))
+                inside, start = inside[len(here) :], start + len(batch)
+                if not len(inside):
+                    break
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(path, str(error)) from None
+
+
+def _of_numbers(path: Path) -> pq.ParquetFile:
+    """A file whose REPEATED texts are decoded as numbers; nested columns of these names are not texts."""
+    known = pq.read_metadata(path)
+    there = {known.schema.column(number).path for number in range(known.num_columns)}
+    return pq.ParquetFile(path, metadata=known, read_dictionary=[name for name in REPEATED if name in there])
+
+
+def decoded(path: Path, positions: npt.NDArray[np.int64]) -> int:
+    """How many rows are decoded to have those at some positions; raises DataError."""
+    try:
+        found = 0
+        for _, start, rows in _groups(pq.ParquetFile(path)):
+            inside = positions[(positions >= start) & (positions < start + rows)]
+            found += min(rows, (int(inside.max()) - start) // BATCH * BATCH + BATCH) if len(inside) else 0
+        return found
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(path, str(error)) from None
+
+
+def _groups(file: pq.ParquetFile) -> Iterator[tuple[int, int, int]]:
+    """(number, position of the first row, rows) of each row group."""
+    start = 0
+    for group in range(file.metadata.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        yield group, start, rows
+        start += rows
+
+
+def _there(file: pq.ParquetFile, columns: Sequence[str]) -> list[str]:
+    there = set(file.schema_arrow.names)
+    if "row_id" not in there:
+        raise pa.ArrowInvalid("it has no column row_id")
+    return [name for name in columns if name in there]
+
+
+def _shaped(table: pa.Table) -> pa.Table:
+    found = {name: table[name] for name in table.column_names if name != "origin"}
+    if "origin" in table.column_names:
+        origin = table["origin"].combine_chunks()
+        found |= {name: pa.chunked_array([pc.struct_field(origin, name)]) for name in ("file", "record")}
+    made = pa.table({name: _typed(column, name) for name, column in found.items()})
+    made.validate(full=True)
+    if "row_id" in made.column_names and made["row_id"].null_count:
+        raise pa.ArrowInvalid("a row without an id")
     return made
 
 

@@ -4,46 +4,27 @@
                                        Chapter(decisions=(Decision("clean", "changed", "label_noise", 0.12, …), …),
                                                side="train", trained=True, models=("models/sft", …), …),))]
 
-Membership is asked of the row sets. Scores, weights and texts are read from the parquet files, for what is shown only.
+Membership is asked of the row sets. Scores, weights and texts are read from the parquet files (`row_values`), for what
+is shown only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from clew.errors import DataError, HistoryError
 from clew.history.repository import Commit
-from clew.lineage import row_files, row_history
+from clew.lineage import row_history, row_values
 from clew.lineage.archive import Archive, files
-from clew.lineage.data_chain import LEDGER, SIDES, SPLITS, TRAIN, Chain
+from clew.lineage.data_chain import SIDES, SPLITS, Chain
+from clew.lineage.row_files import Facts
 from clew.lineage.row_history import At, Run
+from clew.lineage.row_values import Decision, Reader, Values
 from clew.lineage.rowsets import Held
 
-Facts = dict[str, Any]
 SHOWN = 20
 """Distinct data of a row whose scores are read, the newest first."""
-DECIDED = ("source", "file", "record", "decision", "rule", "score", "threshold", "detail", "parent_ids")
-FOUND = ("decision", "rule", "score", "threshold", "detail", "file", "record")
-ROW = ("source", "task", "label", "text", "weight", "parent_ids")
-FED = ("times", "times_fed", "tokens", "tokens_fed", "tokens_masked", "truncated")
-
-
-class Decision(NamedTuple):
-    """What a stage decided; the rest as its ledger has it, null where it has none or was not read.
-
-    file, record: of the occurrence that it decided about; a row may stand in the sources twice.
-    """
-
-    stage: str
-    decision: str
-    rule: str | None
-    score: float | None = None
-    threshold: float | None = None
-    detail: str | None = None
-    file: str | None = None
-    record: int | None = None
 
 
 class Story(NamedTuple):
@@ -61,16 +42,6 @@ class Story(NamedTuple):
     fed: tuple[tuple[str, bool], ...]
     elsewhere: tuple[str, ...]
     unknown: tuple[str, ...]
-
-
-class Values(NamedTuple):
-    """What the parquet files of one commit say of a row; None for what was not read. lost: files that cannot be."""
-
-    decisions: tuple[Decision, ...] | None = None
-    weight: float | None = None
-    fed: tuple[tuple[str, Facts | None], ...] = ()
-    lost: tuple[str, ...] = ()
-    read: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,13 +96,13 @@ def trace(archive: Archive, row_ids: Sequence[str], scored: int | None = SHOWN) 
     known = {row_id: archive.sets.ordinal(row_id) for row_id in dict.fromkeys(row_ids)}
     there = {row_id: ordinal for row_id, ordinal in known.items() if ordinal is not None}
     held = dict(zip(there, archive.sets.holding(list(there.values())), strict=True))
-    reader = _Reader(archive, row_ids)
+    reader = Reader(archive, there)
     heads = _names(archive.index.heads)
     return [_biography(archive, row_id, held.get(row_id, {}), reader, heads, scored) for row_id in known]
 
 
 def _biography(
-    archive: Archive, row_id: str, held: Held, reader: _Reader, heads: Mapping[str, str], scored: int | None
+    archive: Archive, row_id: str, held: Held, reader: Reader, heads: Mapping[str, str], scored: int | None
 ) -> Biography:
     told: dict[tuple[Chain, str | None], Story] = {}
     for at in archive.history:
@@ -142,7 +113,7 @@ def _biography(
     runs = row_history.runs(archive.history, list(zip(stories, values, strict=True)), heads)
     ours = [run for run in runs if _has_row(run.story[0])]
     chapters = [_chapter(run) for run in ours]
-    face = _face(row_id, reader, (at.chain for run in reversed(ours) for at in reversed(run.commits)))
+    face = row_values.face(row_id, reader, (at.chain for run in reversed(ours) for at in reversed(run.commits)))
     ordinal = archive.sets.ordinal(row_id)
     origin = archive.sets.origin(ordinal) if ordinal is not None else None
     return Biography(
@@ -193,94 +164,20 @@ def _story(archive: Archive, at: At, held: Held) -> Story:
     )
 
 
-class _Reader:
-    """What parquet files say of some rows; each file is read once for all of them."""
-
-    def __init__(self, archive: Archive, row_ids: Sequence[str]) -> None:
-        self.archive, self.row_ids = archive, set(row_ids)
-        self.found: dict[str, dict[str, list[Facts]] | None] = {}
-        self.lost: dict[str, str] = {}
-
-    def of(self, row_id: str, md5: str | None, columns: Sequence[str]) -> list[Facts] | None:
-        """A row's occurrences in a file; None where it is not read (large, or `lost`: md5 → why)."""
-        if md5 is None:
-            return []
-        if md5 not in self.found:
-            self.found[md5] = self._read(md5, columns)
-        rows = self.found[md5]
-        return None if rows is None else rows.get(row_id, [])
-
-    def _read(self, md5: str, columns: Sequence[str]) -> dict[str, list[Facts]] | None:
-        try:
-            if self.archive.store.find(md5) is None:
-                self.lost[md5] = "not in the cache"
-                return None
-            n = None if self.archive.scores else self.archive.sets.rows(md5)
-            if n is not None and n > row_files.LARGE:  # neither hashed nor opened: that would take longer
-                return None
-            path = self.archive.file(md5)
-            if path is None or (n is None and not self.archive.scores and row_files.is_large(path)):
-                return None
-            return row_files.details(path, self.row_ids, columns)
-        except (DataError, HistoryError) as error:
-            self.lost[md5] = error.what
-        except OSError as error:
-            self.lost[md5] = error.strerror or "it cannot be read"
-        return None
-
-
 def _values(
-    row_id: str, history: Sequence[At], stories: Sequence[Story], reader: _Reader, limit: int | None
+    row_id: str, history: Sequence[At], stories: Sequence[Story], reader: Reader, limit: int | None
 ) -> list[Values]:
     """What is read for each commit, the newest `limit` distinct ones (None: all)."""
     found: dict[tuple[object, ...], Values] = {}
     values = []
     for at, story in zip(reversed(history), reversed(stories), strict=True):
-        wanted = _wanted(at.chain, story)
+        wanted = row_values.wanted(at.chain, {stage for stage, *_ in story.decisions}, trained=story.trained)
         key = tuple(wanted)
         if key not in found:
             unread = limit is not None and len(found) >= limit
-            found[key] = Values() if unread and wanted else _value(row_id, wanted, reader)
+            found[key] = Values() if unread and wanted else row_values.value(row_id, wanted, reader)
         values.append(found[key])
     return values[::-1]
-
-
-def _wanted(chain: Chain, story: Story) -> list[tuple[str, str, str]]:
-    """(what, stage, md5) of the files that say more of a row than the sets do."""
-    decided = {stage for stage, *_ in story.decisions}
-    found = [("ledger", stage, md5) for stage, md5 in chain.ledgers if stage in decided]
-    if chain.train is not None and story.trained:
-        found.append(("train", "", chain.train))
-        found += [("fed", stage, md5) for stage, md5 in chain.fed]
-    return found
-
-
-def _value(row_id: str, wanted: Sequence[tuple[str, str, str]], reader: _Reader) -> Values:
-    columns = {"ledger": DECIDED, "train": ROW, "fed": FED}
-    rows = {one: reader.of(row_id, one[2], columns[one[0]]) for one in wanted}
-    paths = {"ledger": f"{LEDGER}{{}}.parquet", "train": TRAIN, "fed": "data/fed/{}.parquet"}
-    ledgers = [(stage, some) for (what, stage, _), some in rows.items() if what == "ledger"]
-    decided = [_decision(stage, row) for stage, some in ledgers for row in some or ()]
-    trained = next((some for (what, *_), some in rows.items() if what == "train"), None)
-    return Values(
-        decisions=None if any(some is None for _, some in ledgers) else tuple(decided),
-        weight=trained[0].get("weight") if trained else None,
-        fed=tuple((one[1], _first(some)) for one, some in rows.items() if one[0] == "fed"),
-        lost=tuple(
-            f"{paths[what].format(stage)}: {reader.lost[md5]}" for what, stage, md5 in wanted if md5 in reader.lost
-        ),
-        read=all(some is not None for some in rows.values()),
-    )
-
-
-def _decision(stage: str, row: Facts) -> Decision:
-    found: Facts = {name: row.get(name) for name in FOUND}
-    return Decision(stage, **found)
-
-
-def _first(rows: list[Facts] | None) -> Facts | None:
-    """What a file says of a row; empty where it says nothing, None where it is not read."""
-    return rows if rows is None else (rows[0] if rows else {})
 
 
 def _chapter(run: Run[tuple[Story, Values]]) -> Chapter:
@@ -304,13 +201,3 @@ def _chapter(run: Run[tuple[Story, Values]]) -> Chapter:
         lost=values.lost,
         read=values.read,
     )
-
-
-def _face(row_id: str, reader: _Reader, chains: Iterable[Chain]) -> Facts:
-    """What the row says, from the newest commit whose data/rows.parquet can tell, or for a child data/train.parquet."""
-    for chain in list(dict.fromkeys(chains))[:SHOWN]:
-        for md5 in (chain.rows, chain.train, *(md5 for _, md5 in chain.elsewhere)):
-            rows = reader.of(row_id, md5, ROW)
-            if rows:
-                return rows[0]
-    return {}

@@ -7,7 +7,8 @@ details(path, {"5f0c…"}, ("rule", "score"))  →  {"5f0c…": [{"rule": "lengt
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,14 @@ from clew.lineage.row_origins import Origins
 from clew.lineage.rowsets import IN, Group, RowSets
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
+Facts = dict[str, Any]
 HEX = 64
 LARGE = 250_000
-"""Rows of a file that is not read merely to show one row's score or text: that would take longer than all the rest."""
+"""Rows of a file in which a row whose place is not known is not looked for, merely to show its score or text."""
 
 
 def add(sets: RowSets, md5: str, path: Path) -> None:
@@ -112,7 +116,7 @@ def _origins(path: Path) -> Origins | None:
     return Origins(names, codes, arrow.numbers(arrow.or_zero(table["record"])))
 
 
-def details(path: Path, row_ids: Collection[str], columns: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+def details(path: Path, row_ids: Collection[str], columns: Sequence[str]) -> dict[str, list[Facts]]:
     """The named columns (those that the file has) of some rows, by row id; a row may stand in a file twice."""
     import pyarrow.compute as pc
 
@@ -120,10 +124,44 @@ def details(path: Path, row_ids: Collection[str], columns: Sequence[str]) -> dic
 
     table = arrow.read(path, ("row_id", *columns))
     rows = table.filter(pc.is_in(table["row_id"], value_set=arrow.texts(sorted(row_ids)))).to_pylist()
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[Facts]] = {}
     for row in rows:
         found.setdefault(row.pop("row_id"), []).append(row)
     return found
+
+
+def details_at(path: Path, wanted: Mapping[str, Sequence[int]], columns: Sequence[str]) -> dict[str, list[Facts]]:
+    """The same for rows whose positions are known (`RowSets.positions`), without looking for them.
+
+    Raises sqlite3.DatabaseError where another row stands there: the index is wrong, and is to be made anew.
+    """
+    from clew.lineage import arrow
+
+    rows_at = {position: row_id for row_id, positions in wanted.items() for position in positions}
+    order = sorted(rows_at)
+    rows = [row for table in arrow.read_at(path, _array(order), ("row_id", *columns)) for row in table.to_pylist()]
+    if len(rows) != len(order):
+        raise sqlite3.DatabaseError("a row beyond the end of its file")
+    found: dict[str, list[Facts]] = {}
+    for position, row in zip(order, rows, strict=True):
+        row_id = rows_at[position]
+        if row.pop("row_id", row_id) != row_id:
+            raise sqlite3.DatabaseError("a row that does not stand where it should")
+        found.setdefault(row_id, []).append(row)
+    return found
+
+
+def cost(path: Path, wanted: Mapping[str, Sequence[int]]) -> int:
+    """How many rows `details_at` has to decode; raises DataError."""
+    from clew.lineage import arrow
+
+    return arrow.decoded(path, _array(sorted(position for some in wanted.values() for position in some)))
+
+
+def _array(positions: Sequence[int]) -> npt.NDArray[np.int64]:
+    import numpy as np
+
+    return np.array(positions, dtype=np.int64)
 
 
 def is_large(path: Path) -> bool:

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from clew.cli.main import app
 from clew.errors import ClewError, DataError, SetupError
-from clew.lineage import arrow, row_files, row_tables, rowsets
+from clew.lineage import arrow, row_files, row_order, row_tables, row_values, rowsets
 from examples.rows_repository import Repository, row
 
 CALM = row("the sea is calm and wide today", "no", 0)
@@ -169,22 +169,77 @@ def test_columns_that_are_missing_are_unknown_and_those_of_another_type_are_refu
         row_tables.texts(path, row_tables.np.zeros(1, dtype=row_tables.np.int64))
 
 
-def test_a_large_file_is_read_for_scores_only_when_that_is_asked(tmp_path: Path) -> None:
+def test_a_file_is_large_by_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     for n, large in ((250_000, False), (250_001, True)):
         pq.write_table(pa.table({"row_id": pa.nulls(n, pa.string())}), path)
         assert row_files.is_large(path) is large
 
 
-def test_of_a_large_file_nothing_is_read_but_with_scores(
-    repository: Repository, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _told(*arguments: str) -> list[tuple[bool, float | None, list[str]]]:
+    (row,) = _trace(ID, *arguments)["rows"]
+    assert row["text"] == CALM["text"]
+    return [(one["read"], one["weight"], one["lost"]) for one in row["chapters"]]
+
+
+def test_of_a_large_file_only_the_row_is_read(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     repository.run(ROWS, weight={CALM["text"]: 0.5})
     repository.commit("Weigh")
     monkeypatch.setattr(row_files, "LARGE", 1)
-    told = [_trace(ID, "--rev", "HEAD", *more)["rows"][0]["chapters"][0] for more in ([], ["--scores"])]
-    assert [(one["read"], one["weight"], one["lost"]) for one in told] == [(False, None, []), (True, 0.5, [])]
-    assert "scores and weight not read (large files" in _run("rows", "trace", ID)
+    monkeypatch.delattr(row_files, "details")
+    assert _told()[-1] == (True, 0.5, [])
+    repository.run(ROWS, drop={CALM["text"]: ("length", 2.5)})
+    repository.commit("Drop")
+    assert _trace(ID, "--rev", "HEAD")["rows"][0]["text"] == CALM["text"]  # data/rows.parquet is all that has it
+    assert "clean: dropped by length (score 2.5, " in _run("rows", "trace", ID)
+
+
+def test_in_a_large_file_of_an_order_that_is_not_kept_a_row_is_looked_for_only_when_all_is_asked(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_order, "MOST", 0)
+    repository.run([*ROWS[::-1]], weight={CALM["text"]: 0.5})
+    repository.commit("Weigh, the other way round")
+    monkeypatch.setattr(row_files, "LARGE", 1)
+    assert _trace(ID)["rows"][0]["chapters"][-1]["weight"] is None
+    assert "scores and weight not read (an older story, or a large file" in _run("rows", "trace", ID)
+    assert _told("--all")[-1] == (True, 0.5, [])
+
+
+def test_older_stories_are_read_until_that_takes_too_long(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for weight in (0.5, 0.25):
+        repository.run(ROWS, weight={CALM["text"]: weight})
+        repository.commit("Weigh")
+    monkeypatch.setattr(row_files, "cost", lambda *_: 1)
+    monkeypatch.setattr(row_values, "PATIENCE", 5)  # four ledgers and the training set
+    assert [one[:2] for one in _told()[-2:]] == [(False, None), (True, 0.25)]
+    assert [one[:2] for one in _told("--all")[-2:]] == [(True, 0.5), (True, 0.25)]
+
+
+def test_a_large_file_that_was_cut_short_or_is_gone_is_told(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    md5 = repository.run(ROWS, weight={CALM["text"]: 0.5})["data/train.parquet"]
+    repository.commit("Weigh")
+    monkeypatch.setattr(row_files, "LARGE", 1)
+    assert _told()[-1] == (True, 0.5, [])
+    (path,) = (repository.folder / ".dvc/cache").rglob(md5[2:])
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-9])
+    assert _told()[-1] == (False, None, [f"data/train.parquet: the cache holds another file than {md5}"])
+    path.unlink()
+    assert _told()[-1] == (False, None, ["data/train.parquet: not in the cache"])
+
+
+def test_an_index_that_leads_to_another_row_is_made_anew(repository: Repository) -> None:
+    expected = _trace(ID)
+    database = sqlite3.connect(repository.folder / ".clew/rows.sqlite")
+    with database:
+        database.execute("UPDATE files SET pieces = x'0100000000000000'")
+    database.close()
+    assert _trace(ID) == expected
 
 
 def test_where_the_index_cannot_be_kept_is_told(repository: Repository) -> None:
