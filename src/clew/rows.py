@@ -91,13 +91,13 @@ def _nfc(value: Any) -> Any:
 _PUNCTUATION = {"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs"}
 """Categories of Unicode that do not count: punctuation, white space, what is not seen."""
 
-_BETWEEN_WORDS = re.compile(
+_SIGN = re.compile(r"[^\w\s]|_")
+_WITHIN = re.compile(
     r"(?<=\d)[.,:/*–-](?=\d)"  # 1.5, 10-12, 3/4
     r"|(?<![^\W_])-(?=[$£€¥]?\.?\d)|(?<![^\W_])(?<!\.)\.(?=\d)"  # -5, -$5, .5
     r"|[%‰]|(?<=[^\W_])\#"  # 5 %, C#
-    r"|([\W_])"
 )
-"""Punctuation that is part of a number or a name, or (group 1) anything that is no letter and no digit."""
+"""Punctuation that is part of a number or a name."""
 
 
 def normalise(text: str) -> str:
@@ -112,11 +112,14 @@ def normalise(text: str) -> str:
     'at -1.5 € or so'
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
-    return " ".join(_BETWEEN_WORDS.sub(_counted, folded).split()) or text.strip()
+    return " ".join(_SIGN.sub(_counted, folded).split()) or text.strip()
 
 
 def _counted(found: re.Match[str]) -> str:
-    return " " if found[1] and unicodedata.category(found[1]) in _PUNCTUATION else found[0]
+    sign = found[0]
+    if unicodedata.category(sign) in _PUNCTUATION and not _WITHIN.match(found.string, found.start()):
+        return " "
+    return sign
 
 
 def read(path: Path) -> list[dict[str, Any]]:
