@@ -24,7 +24,7 @@ def find(rows: pa.Table, rule: DuplicatesRule, context: Context) -> Findings:  #
         for position in positions:
             first = firsts.setdefault(labels[position], position)
             if position != first:
-                found[position] = Finding(rule.action, detail=f"of row {ids[first].as_py()}")
+                found[position] = Finding(rule.action, detail=f"of row {ids[first].as_py()[:16]}")
     return Findings(found)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from clew.report.experiment import Experiment
 from clew.report.sections import (
+    cleaning,
     confusion,
     data,
     digests,
@@ -35,6 +36,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("headline", "What it found", headline.build),
     Section("pipeline", "What ran", pipeline.build),
     Section("data", "Where the rows went", data.build),
+    Section("cleaning", "What cleaning found", cleaning.build),
     Section("loss", "How training went", loss.build),
     Section("quality", "Every variant, every task", quality.build),
     Section("confusion", "What was taken for what", confusion.build),

@@ -10,6 +10,8 @@ from typing import Any
 from clew import io, ledger, paths, rows
 from clew.errors import DataError
 from clew.evaluation import predictions
+from clew.report import cleaned
+from clew.report.cleaned import Cleaned
 
 STAGES = ("prepare", "clean", "split", "balance")
 """The stages that decide about rows, in order."""
@@ -58,6 +60,7 @@ class Experiment:
     training: Mapping[str, Mapping[str, Any]]
     """Stage (sft, align) → its metrics."""
     decisions: Sequence[Decisions]
+    cleaned: Cleaned
     predictions: Mapping[str, Sequence[Mapping[str, Any]]]
     """variant → predictions; row i is the same row in all of them."""
     prompts: Mapping[str, str]
@@ -96,6 +99,7 @@ def read(params: Mapping[str, Any]) -> Experiment:
         losses={"sft": io.read_csv(paths.SFT_LOSS), "align": io.read_csv(paths.ALIGN_LOSS)},
         training={"sft": io.read_json(paths.SFT_METRICS), "align": io.read_json(paths.ALIGN_METRICS)},
         decisions=[found for stage in STAGES for found in decisions(stage)],
+        cleaned=cleaned.read(),
         predictions=predictions.read(variants),
         prompts=prompts(),
         digests=digests(variants),

@@ -1,0 +1,74 @@
+"""What the page shows of cleaning is what the ledger and the rows say, and no personal data as it came."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from clew import ledger, paths, rows
+from clew.report import cleaned, page
+from clew.report.cleaned import Cleaned, Example
+from clew.report.experiment import Experiment
+from clew.report.sections import cleaning
+from examples import noisy_posts
+
+
+def _shown(run: Experiment, **values: object) -> str:
+    """The section's HTML, of an experiment with other values."""
+    env = page.environment()
+    return env.get_template("cleaning.html").render(cleaning.build(replace(run, **values)))  # type: ignore[arg-type]
+
+
+def test_a_funnel_ends_at_the_rows_that_the_split_has(run: Experiment) -> None:
+    for source in run.params["fetch_data"]["sources"]:
+        steps = cleaning.funnel(run, source)["steps"]
+        used = sum(d.n for d in run.decisions if (d.stage, d.source, d.decision) == ("split", source, "kept"))
+        assert steps[-1]["left"] == used
+        assert all(before["left"] - after["taken"] == after["left"] for before, after in pairwise(steps))
+
+
+def test_the_offending_part_is_marked_and_long_texts_are_cut(run: Experiment) -> None:
+    text = "a" * 1000 + "<b>" + "c" * 1000
+    one = Example("0" * 64, "s", text, "changed", 3.0, 2.0, "markup", 1000, 1003)
+    html = _shown(run, cleaned=Cleaned({"hygiene": [one]}, {}))
+    assert "<mark>&lt;b&gt;</mark>" in html
+    assert "a" * 161 not in html
+    assert "score 3, threshold 2" in html
+
+
+def test_labels_are_counted_before_and_after(run: Experiment, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    found = cleaned.read().balance["stress"]
+    for place, path in enumerate((paths.ROWS, paths.CLEAN, paths.TRAIN)):
+        for label in ("yes", "no"):
+            here = [row for row in rows.read(path) if (row["task"], row["label"]) == ("stress", label)]
+            assert found[label][place] == len(here)
+    assert "Labels before and after" in _shown(run)
+
+
+def test_annotators_are_shown_the_best_first(run: Experiment) -> None:
+    people = {"ada": {"n": 10, "quality": 0.5}, "bo": {"n": 12, "quality": 0.9}}
+    html = _shown(run, clean={**run.clean, "annotators": {"stress": {"alpha": 0.71, "annotators": people}}})
+    assert html.index("bo") < html.index("ada")
+    assert "0.71" in html
+
+
+def test_examples_are_the_surest_of_each_rule_and_stand_as_they_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    noisy_posts.write()
+    noisy_posts.run(noisy_posts.declared())
+    rows.write(paths.TRAIN, rows.read(paths.CLEAN))
+    found = cleaned.read().examples
+    doubted = [entry for entry in ledger.read("clean") if entry["rule"] == "label_noise"]
+    assert [one.score for one in found["label_noise"]] == sorted(entry["score"] for entry in doubted)[:3]
+    assert found["length"][0].text == "far too short"
+
+    monkeypatch.setattr(cleaned, "HIDDEN", ("length", "label_noise"))
+    found = cleaned.read().examples
+    assert found["length"][0].text is None  # it was dropped
+    assert all(one.text for one in found["label_noise"])  # they are left, as cleaning left them
