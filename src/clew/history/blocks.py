@@ -6,8 +6,16 @@
         rank: 8
 
 One commit differs from the next by a few lines, and ruamel.yaml, which DVC reads with, takes milliseconds for each
-section of a file. So a file is cut at its top-level keys, and a section of plain nested `key: value` lines, as most
-are, is read here. Whatever is not plain (flow style, anchors, block texts, quoting with escapes) is ruamel's.
+section of a file. So a file is cut at its top-level keys, and a section of plain nested lines, `key: value` or
+`- value`, as most are, is read here. A value may be a list or mapping of plain values on one line:
+
+    deps:
+    - src/train.py               {"deps": ["src/train.py"],
+    params: [seed, sft]           "params": ["seed", "sft"],
+    metrics:
+      - m.json: {cache: false}    "metrics": [{"m.json": {"cache": False}}]}
+
+Whatever is not plain (anchors, block texts, quoting with escapes, anything over several lines) is ruamel's.
 """
 
 from __future__ import annotations
@@ -16,17 +24,25 @@ import re
 from functools import lru_cache
 from typing import Any
 
-KEY = r"(?P<indent> *)(?P<key>[A-Za-z_][\w-]*):"
+KEY = r"(?P<key>[A-Za-z_][\w./@-]{0,99}):(?= |$)"
 NUMBER = r"(?P<int>-?(?:0|[1-9]\d{0,17}))|(?P<float>-?(?:0|[1-9]\d*)\.\d+(?:[eE][-+]?\d+)?)"
-TEXT = r"\"(?P<double>[^\"\\\n]*)\"|'(?P<single>[^'\n]*)'|(?P<word>[A-Za-z_/][\w./@+-]*(?: [\w./@+-]+)*)"
-LINE = re.compile(rf"{KEY}(?: +(?:{NUMBER}|{TEXT}))?(?: +#.*| *)")
+QUOTED = r"\"(?P<double>[^\"\\\n]*)\"|'(?P<single>[^'\n]*)'"
+WORD = r"(?P<word>[A-Za-z_/][\w./@+-]*(?: [\w./@+-]+)*)"
+TEXT = r"(?P<text>[A-Za-z_/$](?:[^\s:#]|:(?=\S)|(?<! )#| (?=[^ #]))*)"
+"""Outside of brackets a text may hold all but `: ` and ` #`."""
+ITEM = re.compile(rf"(?:{KEY} +)?(?:{NUMBER}|{QUOTED}|{WORD})(?= *(?:,|$))")
+FLAT = re.sub(r"[?]P<\w+>", "?:", f"(?:{NUMBER}|{QUOTED}|{WORD})")
+PAIR = re.sub(r"[?]P<\w+>", "?:", f"{KEY} +") + FLAT
+LIST, MAP = (rf"(?: *{one}(?: *, *{one})*)? *" for one in (FLAT, PAIR))
+VALUE = rf"(?:{NUMBER}|{QUOTED}|\[(?P<list>{LIST})\]|\{{(?P<map>{MAP})\}}|{TEXT})"
+LINE = re.compile(rf"(?P<indent> *)(?P<dash>- +)?(?:{KEY} *)?{VALUE}?(?: +#.*| *)")
 EMPTY = re.compile(r" *(?:#.*)?")
 TOP = re.compile(r"[A-Za-z_][\w-]*:(?:\s|$)")
 STRANGE = re.compile("[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 """Control characters, tabs and line breaks other than the usual one: YAML has rules of its own for each."""
 WORDS = {"true": True, "false": False, "null": None}
-ODD = frozenset({"yes", "no", "on", "off", "y", "n", "true", "false", "null", "inf", "nan"})
-"""Words that a YAML reader may take for something else than a text, in any case."""
+ODD = frozenset({"true", "false", "null", "inf", "nan"})
+"""Words that YAML 1.2 may take for something else than a text, in any case."""
 
 ALIAS = re.compile(r"(?<![\w*])(?<!<<: )\*\w")
 MERGED = 32
@@ -34,7 +50,7 @@ MERGED = 32
 
 
 class NotPlain(Exception):  # noqa: N818 - a verdict on a text, not an error of the program
-    """The text is more than nested `key: value` lines."""
+    """The text is more than nested plain lines."""
 
 
 def load(text: str) -> Any:
@@ -66,50 +82,76 @@ def sections(text: str) -> list[str] | None:
             found[-1].append(line)
         elif not EMPTY.fullmatch(line):
             return None
-    return ["\n".join(lines) for lines in found]
+    return ["\n".join([*lines, ""]) for lines in found[:-1]] + ["\n".join(lines) for lines in found[-1:]]
 
 
 def plain(text: str) -> dict[str, Any]:
-    """Nested `key: value` lines as a tree; raises NotPlain. Values: whole numbers, floats, true, false, null, texts.
+    """Nested plain lines as a tree; raises NotPlain. Values: whole numbers, floats, true, false, null, texts.
 
-    >>> plain("a:\\n  b: 1\\n  c: high\\n")
-    {'a': {'b': 1, 'c': 'high'}}
+    >>> plain("a:\\n  b: 1\\n  c: [high, 2]\\n")
+    {'a': {'b': 1, 'c': ['high', 2]}}
     """
     if STRANGE.search(text):
         raise NotPlain(text)
     root: dict[str, Any] = {}
-    open_maps: list[tuple[int, dict[str, Any]]] = [(0, root)]  # (indent, mapping) from the outermost in
+    around: list[tuple[int, Any]] = [(0, root)]  # (indent, mapping or list) from the outermost in
     waiting: tuple[int, dict[str, Any], str] | None = None  # a key without a value: its lines may follow
     for line in text.split("\n"):
         match = LINE.fullmatch(line)
-        if match is None:
+        if match is None or not (match["dash"] or match["key"]):
             if EMPTY.fullmatch(line):
                 continue
             raise NotPlain(line)
-        indent, key = len(match["indent"]), match["key"]
-        if waiting is not None and indent > waiting[0]:
-            waiting[1][waiting[2]] = {}
-            open_maps.append((indent, waiting[1][waiting[2]]))
-        while open_maps and open_maps[-1][0] > indent:
-            open_maps.pop()
-        if not open_maps or open_maps[-1][0] != indent or key in open_maps[-1][1] or key.lower() in ODD:
+        indent, dash, key = len(match["indent"]), match["dash"], match["key"]
+        if waiting is not None and (indent > waiting[0] or (dash and indent == waiting[0])):
+            waiting[1][waiting[2]] = below = [] if dash else {}
+            around.append((indent, below))
+        while around and (around[-1][0] > indent or (around[-1][0] == indent and _is_over(around[-1][1], dash))):
+            around.pop()
+        if not around or around[-1][0] != indent or isinstance(around[-1][1], list) != bool(dash):
             raise NotPlain(line)
-        here = open_maps[-1][1]
-        here[key] = _value(match)
+        here = around[-1][1]
+        value = None if match.lastgroup == "key" else _value(match)
+        if dash and key:
+            here.append({})
+            indent, here = indent + len(dash), here[-1]
+            around.append((indent, here))
+        if key:
+            _put(here, key, value)
+        else:
+            here.append(value)
         waiting = (indent, here, key) if match.lastgroup == "key" else None
     return root
 
 
+def _is_over(inner: Any, dash: str | None) -> bool:
+    """Whether a list that stands no deeper than its key ends, at a line without a dash."""
+    return isinstance(inner, list) and not dash
+
+
+def _put(here: dict[str, Any], key: str, value: Any) -> None:
+    if key in here or key.lower() in ODD:
+        raise NotPlain(key)
+    here[key] = value
+
+
 def _value(match: re.Match[str]) -> Any:
     kind = match.lastgroup
-    if kind == "key":
-        return None
-    text = match[kind or "key"]
+    text = match[kind or 0]
+    if kind in ("dash", "key"):  # nothing after it
+        raise NotPlain(text)
     if kind == "int":
         return int(text)
     if kind == "float":
         return float(text)
-    if kind == "word":
+    if kind == "list":
+        return [_value(item) for item in ITEM.finditer(text)]
+    if kind == "map":
+        found: dict[str, Any] = {}
+        for item in ITEM.finditer(text):
+            _put(found, item["key"], _value(item))
+        return found
+    if kind in ("word", "text"):
         if text in WORDS:
             return WORDS[text]
         if text.lower() in ODD:
@@ -133,12 +175,15 @@ def _by_ruamel_alone(section: str) -> Any:
 
 
 def by_ruamel(text: str) -> Any:
-    """The tree that DVC itself would read; raises ValueError where lists of merges could grow without end."""
+    """The tree that DVC itself would read; raises ValueError where lists of merges could grow without end, too."""
     from ruamel.yaml import YAML
 
     if "<<" in text and len(ALIAS.findall(text)) > MERGED:
         raise ValueError(f"merges beside more than {MERGED} aliases")
-    return YAML(typ="safe").load(text)
+    try:
+        return YAML(typ="safe").load(text)
+    except TypeError as error:  # a mapping as a key
+        raise ValueError(str(error)) from None
 
 
 def whole(text: str) -> str:

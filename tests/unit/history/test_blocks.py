@@ -114,12 +114,112 @@ LINES = st.sampled_from(
 )
 
 
+FLOW = st.sampled_from(
+    [
+        *(
+            "- a",
+            "- b c: d",
+            "  - b: 1",
+            "    c: [1, x]",
+            "- k: [a, b]",
+            "  e: 1",
+            "-",
+            "- ",
+            "-  f: 1",
+            "   g: 2",
+            "- - i",
+        ),
+        *('d: {e: false, f: "x y"}', "- {g: 1}", "- [h]", "- l/m.json: {cache: false}", "n:", "  n:", "- n:", "  - n:"),
+        *(
+            "a: [b, ]",
+            "b: [c,, d]",
+            "c: {d}",
+            "d: {e: }",
+            "e: [f: g]",
+            "f: [x #y, z]",
+            "g: [1 2]",
+            "h: ['b', \"c\"] # note",
+        ),
+        *("i: [b]c", "j: {b: 1, b: 2}", "k: {on: 1, true: 2}", "l: [-1, 0.5, -0, 01]", "m: [http://x]", "n: {b: [1]}"),
+        *(
+            "o: [null, True, yes, y, .inf, ~]",
+            "p: [",
+            "]",
+            "q: {a:1}",
+            "r: {a: 1,b: 2 }",
+            "s: [ ]",
+            "t: { }",
+            "u: [a b]",
+        ),
+        *(
+            "x: a, b (c)",
+            "x: it's",
+            "y: ${z} and",
+            "x: a:b",
+            "x: a: b",
+            "x: a #b",
+            "x: a#b",
+            "x: a  b",
+            "x: $",
+            "x: a:",
+        ),
+        *(
+            "- http://y",
+            "- x: http://y",
+            "y: yes",
+            "n: No",
+            "on: off",
+            'x: ["${a}", b]',
+            "x: [${a}]",
+            "y: c: [d]",
+            "x: a]",
+        ),
+        *(
+            "x: a - b",
+            "x: a ? b",
+            "x: a & b",
+            "x: {a: b, c}",
+            "x: a/b@c",
+            "c/d.e: 1",
+            "x: /a",
+            "- -1",
+            "- 'a': 1",
+            "a b: 1",
+        ),
+    ]
+)
+
+
 @given(st.lists(LINES, max_size=6).map("\n".join))
 @example("a: 1\na: 2")
+@example("a: |\n  text\nb: 1")
 @example("a:\n  b: 1\n  b: 2")
 @example("a:\nb: 1\n c: 2")
 def test_any_lines_are_read_or_refused_alike(text: str) -> None:
     assert _outcome(blocks.load, text) == _outcome(blocks.by_ruamel, text)
+
+
+@given(st.lists(FLOW | LINES, max_size=6).map("\n".join))
+@example("- a\n  - b")
+@example("  a")
+@example("n:\n- n:\n- a\nx: a#b")
+@example("n:\n- n:\n  - a\n  e: 1")
+def test_lists_and_brackets_are_read_or_refused_alike(text: str) -> None:
+    assert _outcome(blocks.load, text) == _outcome(blocks.by_ruamel, text)
+    assert _outcome(blocks.load, f"n:\n{text}") == _outcome(blocks.by_ruamel, f"n:\n{text}")
+
+
+@given(st.text("ab1.0:#,-[]{}'\"$& /\\_e", max_size=12))
+def test_any_value_is_read_or_refused_alike(text: str) -> None:
+    for line in (f"a: {text}", f"a:\n- {text}", f"a: [{text}]", f"a: {{b: {text}}}", f"a:\n- {text}: 1\n  c: d"):
+        assert _outcome(blocks.load, line) == _outcome(blocks.by_ruamel, line)
+
+
+def test_a_dvc_yaml_needs_no_ruamel(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "dvc.yaml").read_text()
+    wanted = blocks.by_ruamel(text)
+    monkeypatch.setattr(blocks, "by_ruamel", lambda _: pytest.fail("ruamel was asked"))
+    assert blocks.load(text) == wanted
 
 
 def test_the_default_experiment_is_read_alike() -> None:

@@ -92,7 +92,9 @@ def _ignored(repo: Repository, paths: Sequence[str]) -> set[str]:
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
     by_dvc = pathspec.PathSpec.from_lines("gitwildmatch", lines)
     by_git = (repo.ask("check-ignore", "--stdin", "-z", given=[f"./{path}" for path in paths]) or "").split("\0")
-    left = {*(path.removeprefix("./") for path in by_git), *(path for path in paths if by_dvc.match_file(path))} & {*paths}
+    left = {*(path.removeprefix("./") for path in by_git), *(path for path in paths if by_dvc.match_file(path))} & {
+        *paths
+    }
     return left - {*repository.tracked(repo)} if left else left
 
 
