@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import Any
 
 import click
 
-from clew.cli import layout
+from clew import layout
 from clew.history import names, table
 from clew.history.table import Line
 from clew.terminal import clean
@@ -31,7 +32,7 @@ def draw(
 
     intervals: whether a metric's interval is told with it. close: rows whose first value gets the mark ≈.
     """
-    whole = layout.terminal_width() or PIPED
+    whole = layout.terminal_width(PIPED) if sys.stdout.isatty() else PIPED
     narrow = whole < NARROW
     fixed = [_column(["commit", *map(_commit, lines)])]
     if not narrow:
@@ -53,8 +54,8 @@ def draw(
         changes = ["what changed", *(clean(_changed(line)) for line in lines)]
         shown.append(layout.Column(changes, max(LEAST, LEAST + room) - GAP))
     head, *rows = layout.rows(shown, GAP, whole)
-    sparks = [layout.styled(row, layout.DIM) for row in rows[len(lines) :]]
-    click.echo("\n".join([layout.styled(head, layout.BOLD), *rows[: len(lines)], *sparks]))
+    sparks = [layout.styled(row, "dim") for row in rows[len(lines) :]]
+    click.echo("\n".join([layout.styled(head, "bold"), *rows[: len(lines)], *sparks]))
     if fitting < len(columns):
         missing = ", ".join(column.cells[0] for column in metrics[fitting:])
         click.echo(f"No room for: {missing}. Widen the terminal, name --columns, or take --json.", err=True)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clew.cli import layout
-from clew.cli.layout import Column
+from clew import layout
+from clew.layout import Column
 
 TEXTS = st.text("aé→猫\u0301 ", max_size=12)
 
@@ -34,22 +34,32 @@ def test_what_is_cut_fits_and_begins_alike(text: str, room: int) -> None:
     assert found == text or text.startswith(found.removesuffix("…"))
 
 
-def test_only_a_terminal_that_can_is_sent_bold(monkeypatch: pytest.MonkeyPatch) -> None:
+@given(TEXTS, st.integers(2, 12))
+def test_a_wrapped_text_fits_and_loses_nothing_but_spaces(text: str, room: int) -> None:
+    lines = layout.wrapped(text, room)
+    assert all(layout.width(line) <= room for line in lines)
+    assert "".join("".join(lines).split()) == "".join(text.split())
+
+
+def test_only_a_terminal_that_can_is_sent_styles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    assert layout.styled("a", layout.BOLD) == "\x1b[1ma\x1b[0m"
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert layout.styled("a", "bold blue") == "\x1b[1;34ma\x1b[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert [layout.styled("a", style) for style in ("bold blue", "yellow", "")] == ["\x1b[1ma\x1b[0m", "a", "a"]
     monkeypatch.setenv("TERM", "dumb")
-    assert layout.styled("a", layout.BOLD) == "a"
+    assert layout.styled("a", "bold") == "a"
     monkeypatch.setattr("sys.stdout.isatty", lambda: False, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    assert layout.styled("a", layout.BOLD) == "a"
+    assert layout.styled("a", "bold") == "a"
 
 
 def test_the_width_is_what_columns_says_else_the_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "71")
-    assert layout.terminal_width() is None, "no terminal"
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    assert layout.terminal_width() == 71
+    assert layout.terminal_width(120) == 71
     for nonsense in ("", "0", "wide"):
         monkeypatch.setenv("COLUMNS", nonsense)
-        assert layout.terminal_width() == layout.USUAL, "a captured stdout has no size"
+        assert layout.terminal_width(120) == 120, "no terminal"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert layout.terminal_width(120) == layout.USUAL, "a captured stdout has no size"
