@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from clew.cleaning import contradictions, duplicates, label_noise, length, missing
+from clew.cleaning import contradictions, duplicates, label_noise, length, missing, near_duplicates
 from clew.cleaning.finding import Context, Finding, Findings
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ RULES: dict[str, Callable[[pa.Table, Any, Context], Findings]] = {
     "length": length.find,
     "contradictions": contradictions.find,
     "duplicates": duplicates.find,
+    "near_duplicates": near_duplicates.find,
     "label_noise": label_noise.find,
 }
 """name (= section under `clean`) → rule, in the order in which they are applied."""

@@ -1,0 +1,268 @@
+"""Texts that are nearly the same: pairs by the Jaccard similarity of their shingles (Broder, 1997).
+
+    "I can not sleep", "i can't not sleep" → shingles of 2 words {i can, can not, not sleep}, {i can, …} → (0, 1, 0.4)
+
+Pairs are found by MinHash signatures (rensa) in bands (Leskovec, Rajaraman and Ullman, Mining of Massive Datasets,
+chapter 3) and each is measured on the shingles themselves: every pair that is told is one, and a few are not found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Hashes = NDArray[np.uint64]
+    Positions = NDArray[np.int64]
+
+CHUNK = 1 << 14
+"""Texts that are cut into words at a time."""
+BITS = np.uint64(48)
+"""Of a shingle's hash; the other 16 number the texts or pairs of a chunk, so that one sort does them all."""
+MASK = np.uint64((1 << 48) - 1)
+ELEMENTS = 1 << 22
+"""Hashes that are compared at a time."""
+MISSED = 0.01
+"""The share of pairs just at the threshold that may be missed, at most."""
+SMALL, LEADERS = 16, 8
+"""In a bucket of up to SMALL texts all pairs are measured; in a larger one each text with the first LEADERS of the
+bucket and with the one before it: a million texts from one template take time, not the square of it."""
+
+_BETWEEN = r"[\p{P}\p{Z}\p{C}]+"
+_UNSPACED = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Khmer}\p{Lao}\p{Myanmar}])"
+"""Scripts that put no space between words: each sign counts as a word."""
+
+
+class Shingles(NamedTuple):
+    """The shingles of texts: those of text i are hashes[offsets[i]:offsets[i + 1]], ascending, each once."""
+
+    hashes: Hashes
+    offsets: Positions
+
+
+class Pairs(NamedTuple):
+    """Pairs of texts by position, left < right, in their order, with their Jaccard similarity."""
+
+    left: Positions
+    right: Positions
+    jaccard: NDArray[np.float64]
+
+
+def near_pairs(
+    texts: pa.Array | pa.ChunkedArray,
+    threshold: float,
+    shingle: int,
+    permutations: int,
+    seed: int,
+    *,
+    within: NDArray[Any] | None = None,
+    apart: NDArray[np.bool_] | None = None,
+) -> Pairs:
+    """Pairs that may be near duplicates, measured: nearly all at or above `threshold`, and some below it.
+
+    within (n,): only pairs of one value. apart (n,): only pairs of two values. A text of fewer than `shingle` words is
+    one shingle; a text without a word is in no pair.
+    """
+    bands = _band_keys(texts, threshold, shingle, permutations, seed, within)
+    n, seen = len(texts), np.empty(0, dtype=np.int64)
+    for band in bands:
+        left, right = _within_buckets(band)
+        if apart is not None:
+            wanted = apart[left] != apart[right]
+            left, right = left[wanted], right[wanted]
+        seen = distinct(np.concatenate([seen, left * n + right]))
+    left, right = np.divmod(seen, max(n, 1))
+    return Pairs(left, right, _jaccard(texts, left, right, shingle))
+
+
+def clusters(n: int, pairs: Pairs, threshold: float) -> Positions:
+    """(n,) the position of the first text of each one's cluster, or its own: texts linked by pairs ≥ `threshold`."""
+    from scipy.sparse import coo_array, csgraph
+
+    near = pairs.jaccard >= threshold
+    links = coo_array((np.ones(near.sum(), dtype=np.int8), (pairs.left[near], pairs.right[near])), shape=(n, n))
+    _, labels = csgraph.connected_components(links, directed=False)
+    _, firsts = np.unique(labels, return_index=True)
+    return np.asarray(firsts[labels], dtype=np.int64)
+
+
+def lasting(n: int, pairs: Pairs) -> NDArray[np.float64]:
+    """(n,) the highest threshold at which each text is in a cluster and not its first; 0 where there is none.
+
+    It is the similarity of the pair that joins the text's cluster to one with an earlier first (single linkage): the
+    best chain to an earlier text is as strong as its weakest link.
+    """
+    from scipy.sparse import coo_array, csgraph
+
+    links = coo_array((2 - pairs.jaccard, (pairs.left, pairs.right)), shape=(n, n))
+    tree = csgraph.minimum_spanning_tree(links.tocsr()).tocoo()
+    order = np.argsort(tree.data, kind="stable")
+    scores = np.zeros(n)
+    first = list(range(n))
+
+    def find(text: int) -> int:
+        while first[text] != text:
+            first[text] = text = first[first[text]]
+        return text
+
+    for one, other, distance in zip(*(a[order].tolist() for a in (tree.row, tree.col, tree.data)), strict=True):
+        early, late = sorted((find(one), find(other)))
+        first[late] = early
+        scores[late] = 2 - distance
+    return scores
+
+
+def shingles(texts: pa.Array | pa.ChunkedArray, size: int) -> Iterator[Shingles]:
+    """The shingles of `size` words of each text, CHUNK texts at a time; of a shorter text, all its words as one."""
+    for start in range(0, len(texts), CHUNK):
+        yield _shingles(texts.slice(start, CHUNK), size)
+
+
+def _shingles(texts: pa.Array | pa.ChunkedArray, size: int) -> Shingles:
+    hashed, counts = _hashed_words(texts)
+    number = np.where(counts > 0, np.maximum(counts - size + 1, 1), 0)
+    text = np.repeat(np.arange(len(counts)), number)
+    ends = np.cumsum(counts)
+    starts = _ranges(ends - counts, number)
+    mixed = np.ones(len(starts), dtype=np.uint64)
+    for word in range(size):
+        there = starts + word < ends[text]
+        following = mixed * np.uint64(0x9E3779B97F4A7C15) + hashed[np.minimum(starts + word, len(hashed) - 1)]
+        mixed = np.where(there, following, mixed)
+    keys = distinct(text.astype(np.uint64) << BITS | _scrambled(mixed) >> (np.uint64(64) - BITS))
+    of_text = np.bincount((keys >> BITS).astype(np.int64), minlength=len(counts))
+    return Shingles(keys & MASK, np.concatenate([[0], np.cumsum(of_text)]))
+
+
+def distinct(values: NDArray[Any]) -> NDArray[Any]:
+    """The values, ascending, each once: np.unique, whose hash table is slow for many values, by a sort."""
+    ordered = np.sort(values)
+    first = np.ones(len(ordered), dtype=bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
+
+
+def _hashed_words(texts: pa.Array | pa.ChunkedArray) -> tuple[Hashes, Positions]:
+    """A hash of each word of all texts, one after the other, and the number of words of each text.
+
+    Case, punctuation and white space do not count, and characters that look the same are (NFKC).
+    """
+    whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    text = pc.utf8_lower(pc.utf8_normalize(pc.fill_null(whole.cast(pa.large_string()), ""), form="NFKC"))
+    text = pc.replace_substring_regex(text, _BETWEEN, " ")
+    text = pc.utf8_trim_whitespace(pc.replace_substring_regex(text, _UNSPACED, r" \1 "))
+    lists = pc.utf8_split_whitespace(text)
+    counts = np.where(pc.equal(text, ""), 0, pc.list_value_length(lists)).astype(np.int64)
+    words = pc.list_flatten(lists)
+    coded = words.filter(pc.not_equal(words, "")).dictionary_encode()
+    digests = b"".join(hashlib.blake2b(word.encode(), digest_size=8).digest() for word in coded.dictionary.to_pylist())
+    return np.frombuffer(digests, dtype="<u8")[coded.indices.to_numpy()], counts
+
+
+def _scrambled(values: Hashes) -> Hashes:
+    """Each bit of the result follows all bits of the value (the finaliser of SplitMix64, Steele et al., 2014)."""
+    values = (values ^ values >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ values >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return values ^ values >> np.uint64(31)
+
+
+def _ranges(starts: Positions, lengths: Positions) -> Positions:
+    """starts[0], starts[0] + 1, … (lengths[0] of them), starts[1], …"""
+    before = np.cumsum(lengths) - lengths
+    return np.asarray(np.arange(lengths.sum()) + np.repeat(starts - before, lengths), dtype=np.int64)
+
+
+def rows_per_band(threshold: float, permutations: int) -> int:
+    """The most rows of a band with which at most MISSED of the pairs just at the threshold share no band.
+
+    >>> rows_per_band(0.8, 128)
+    6
+    """
+    fitting = [r for r in range(1, permutations + 1) if (1 - threshold**r) ** (permutations // r) <= MISSED]
+    return max(fitting, default=1)
+
+
+def _band_keys(
+    texts: pa.Array | pa.ChunkedArray,
+    threshold: float,
+    shingle: int,
+    permutations: int,
+    seed: int,
+    within: NDArray[Any] | None,
+) -> list[Hashes]:
+    """Of each band (n,) a key that texts share whose signatures are the same there. Texts without words share none."""
+    from rensa import RMinHash
+
+    size = rows_per_band(threshold, permutations)
+    found = np.empty((permutations // size, len(texts)), dtype=np.uint64)
+    start = 0
+    for hashes, offsets in shingles(texts, shingle):
+        stop = start + len(offsets) - 1
+        matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets.astype(np.uint64), permutations, seed)
+        signatures = np.array(matrix.to_rows(), dtype=np.uint32)
+        salt = np.zeros(stop - start) if within is None else within[start:stop]
+        empty = np.diff(offsets) == 0
+        for band in range(len(found)):
+            mixed = salt.astype(np.uint64)
+            for column in signatures.T[band * size : (band + 1) * size]:
+                mixed = _scrambled(mixed + column)
+            mixed[empty] = np.arange(start, stop)[empty]
+            found[band, start:stop] = mixed
+        start = stop
+    return list(found)
+
+
+def _within_buckets(keys: Hashes) -> tuple[Positions, Positions]:
+    """Pairs (left < right) of positions with the same key: all of a small bucket, a fixed number a text of a large."""
+    order = np.argsort(keys, kind="stable")
+    same = np.concatenate([[False], keys[order][1:] == keys[order][:-1]])
+    starts = np.flatnonzero(~same)
+    place = np.arange(len(keys)) - np.repeat(starts, np.diff(np.append(starts, len(keys))))
+    size = np.repeat(np.diff(np.append(starts, len(keys))), np.diff(np.append(starts, len(keys))))
+    pairs = []
+    for back in range(1, SMALL):
+        here = np.flatnonzero((place >= back) & ((size <= SMALL) | (back == 1)))
+        pairs.append((order[here - back], order[here]))
+    for leader in range(LEADERS):
+        here = np.flatnonzero((size > SMALL) & (place > leader))
+        pairs.append((order[here - place[here] + leader], order[here]))
+    left, right = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    return left, right
+
+
+def _jaccard(texts: pa.Array | pa.ChunkedArray, left: Positions, right: Positions, size: int) -> NDArray[np.float64]:
+    """|A ∩ B| / |A ∪ B| of the shingles of each pair."""
+    involved, index = np.unique(np.concatenate([left, right]), return_inverse=True)
+    chunks = list(shingles(texts.take(pa.array(involved)), size))
+    hashes = np.concatenate([np.empty(0, dtype=np.uint64), *(chunk.hashes for chunk in chunks)])
+    counts = np.concatenate([np.empty(0, dtype=np.int64), *(np.diff(chunk.offsets) for chunk in chunks)])
+    starts = np.cumsum(counts) - counts
+    one, other = index[: len(left)], index[len(left) :]
+    together = counts[one] + counts[other]
+    common = np.empty(len(left), dtype=np.int64)
+    for part in _parts(together):
+        here = np.stack([one[part], other[part]], axis=1).ravel()
+        pair = np.repeat(np.arange(len(here)) // 2, counts[here]).astype(np.uint64)
+        keys = np.sort(pair << BITS | hashes[_ranges(starts[here], counts[here])])
+        twice = keys[1:][keys[1:] == keys[:-1]] >> BITS
+        common[part] = np.bincount(twice.astype(np.int64), minlength=len(here) // 2)
+    return np.asarray(common / np.maximum(together - common, 1), dtype=np.float64)
+
+
+def _parts(sizes: Positions) -> Iterator[slice]:
+    """Slices of at most 2^16 items whose sizes sum to about ELEMENTS."""
+    sums = np.cumsum(sizes)
+    start = 0
+    while start < len(sizes):
+        before = sums[start] - sizes[start]
+        stop = int(np.searchsorted(sums, before + ELEMENTS, side="right"))
+        stop = min(max(stop, start + 1), start + (1 << 16))
+        yield slice(start, stop)
+        start = stop
