@@ -5,13 +5,13 @@ the rest of a question to a small repository. So values are handed over as buffe
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clew.errors import DataError
@@ -36,9 +36,9 @@ TYPES = {
 """Of the columns that are no texts; None: whatever it is."""
 REPEATED = ("source", "file", "task", "label", "decision", "rule")
 """Texts of few values: decoded as numbers, which is five times as fast."""
-BATCH = 1 << 16
-CHECKED = 1 << 17
-"""Rows that are decoded at a time; rows of a group of which the ids are read, too."""
+BATCH = 1 << 14
+FEW = 8
+"""Rows that are decoded at a time; rows of a batch that are cut out of it one by one."""
 
 
 def read(path: Path, columns: Sequence[str]) -> pa.Table:
@@ -53,45 +53,46 @@ def read(path: Path, columns: Sequence[str]) -> pa.Table:
         raise unreadable(path, str(error)) from None
 
 
-def read_at(path: Path, positions: npt.NDArray[np.int64], columns: Sequence[str]) -> Iterator[pa.Table]:
-    """The same of the rows at rising positions only, some at a time. What is before them in their groups is decoded,
-    other groups are not; `row_id` is left out where that would cost more than all the rest (a group of over CHECKED
-    rows). What lies beyond the end of the file is passed over.
+def rows_at(path: Path, positions: Sequence[int], columns: Sequence[str]) -> tuple[list[dict[str, Any]], int]:
+    """The same of the rows at rising positions only, and how many rows were decoded for it: those before them in their
+    row groups. What lies beyond the end of the file is passed over.
     """
+    found, decoded = [], 0
     try:
         file = _of_numbers(path)
         names = _there(file, columns)
         for group, start, rows in _groups(file):
-            inside = positions[(positions >= start) & (positions < start + rows)]
-            wanted = [name for name in names if name != "row_id" or rows <= CHECKED]
-            for batch in file.iter_batches(BATCH, row_groups=[group], columns=wanted) if len(inside) else ():
-                here = inside[inside < start + len(batch)] - start
-                if len(here):
-                    yield _shaped(taken(pa.Table.from_batches([batch]), here))
-                inside, start = inside[len(here) :], start + len(batch)
-                if not len(inside):
+            inside = _between(positions, start, start + rows)
+            for batch in file.iter_batches(BATCH, row_groups=[group], columns=names) if inside else ():
+                here = _between(inside, start, start + len(batch))
+                found += _picked(pa.Table.from_batches([batch]), [position - start for position in here])
+                inside, start, decoded = inside[len(here) :], start + len(batch), decoded + len(batch)
+                if not inside:
                     break
     except (pa.ArrowException, OSError) as error:
         raise unreadable(path, str(error)) from None
+    return found, decoded
 
 
 def _of_numbers(path: Path) -> pq.ParquetFile:
     """A file whose REPEATED texts are decoded as numbers; nested columns of these names are not texts."""
     known = pq.read_metadata(path)
     there = {known.schema.column(number).path for number in range(known.num_columns)}
-    return pq.ParquetFile(path, metadata=known, read_dictionary=[name for name in REPEATED if name in there])
+    names = [name for name in REPEATED if name in there]
+    return pq.ParquetFile(path, metadata=known, read_dictionary=names, pre_buffer=False)
 
 
-def decoded(path: Path, positions: npt.NDArray[np.int64]) -> int:
-    """How many rows are decoded to have those at some positions; raises DataError."""
-    try:
-        found = 0
-        for _, start, rows in _groups(pq.ParquetFile(path)):
-            inside = positions[(positions >= start) & (positions < start + rows)]
-            found += min(rows, (int(inside.max()) - start) // BATCH * BATCH + BATCH) if len(inside) else 0
-        return found
-    except (pa.ArrowException, OSError) as error:
-        raise unreadable(path, str(error)) from None
+def _between(positions: Sequence[int], start: int, end: int) -> Sequence[int]:
+    return positions[bisect_left(positions, start) : bisect_left(positions, end)]
+
+
+def _picked(table: pa.Table, positions: Sequence[int]) -> list[dict[str, Any]]:
+    """Some rows of a table; of few they are cut out, for to `take` them means to import pyarrow.compute: 30 ms."""
+    if len(positions) > FEW:
+        import numpy as np
+
+        return list(_shaped(taken(table, np.array(positions))).to_pylist())
+    return [row for at in positions for row in _shaped(table.slice(at, 1), numbers=True).to_pylist()]
 
 
 def _groups(file: pq.ParquetFile) -> Iterator[tuple[int, int, int]]:
@@ -110,30 +111,35 @@ def _there(file: pq.ParquetFile, columns: Sequence[str]) -> list[str]:
     return [name for name in columns if name in there]
 
 
-def _shaped(table: pa.Table) -> pa.Table:
+def _shaped(table: pa.Table, *, numbers: bool = False) -> pa.Table:
+    """numbers: texts may stay as they were decoded."""
     found = {name: table[name] for name in table.column_names if name != "origin"}
     if "origin" in table.column_names:
+        import pyarrow.compute as pc
+
         origin = table["origin"].combine_chunks()
         found |= {name: pa.chunked_array([pc.struct_field(origin, name)]) for name in ("file", "record")}
-    made = pa.table({name: _typed(column, name) for name, column in found.items()})
+    made = pa.table({name: _typed(column, name, numbers=numbers) for name, column in found.items()})
     made.validate(full=True)
     if "row_id" in made.column_names and made["row_id"].null_count:
         raise pa.ArrowInvalid("a row without an id")
     return made
 
 
-def _typed(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+def _typed(column: pa.ChunkedArray, name: str, *, numbers: bool) -> pa.ChunkedArray:
     wanted, there = TYPES.get(name, pa.string()), column.type
     if wanted is None or there == wanted:
         return column
     if pa.types.is_dictionary(there):
         there = there.value_type
+        if numbers and there == wanted:
+            return column
     texts = pa.types.is_string(there) or pa.types.is_large_string(there)
     number = pa.types.is_integer(there) or pa.types.is_floating(there)
     fits = texts if wanted == pa.string() else pa.types.is_list(there) if pa.types.is_list(wanted) else number
     if not fits and not pa.types.is_null(there):
         raise pa.ArrowInvalid(f"its column {name} is of type {there}, not {wanted}")
-    return pc.cast(column, wanted)
+    return column.cast(wanted)
 
 
 def unreadable(path: Path, why: str) -> DataError:
@@ -164,16 +170,22 @@ def wholes(values: npt.NDArray[np.int64]) -> pa.ChunkedArray:
 
 def or_zero(column: Any) -> Any:
     """Whole numbers as 64 bits, null as 0."""
+    import pyarrow.compute as pc
+
     return pc.fill_null(pc.cast(column, pa.int64()), pc.cast(whole(0), pa.int64()))
 
 
 def true(column: Any) -> Any:
     """Booleans with null as false."""
+    import pyarrow.compute as pc
+
     return pc.and_kleene(column, pc.is_valid(column))
 
 
 def equal(column: Any, value: str) -> Any:
     """Where a column of texts has a value; false where it is null, everywhere where the column is all null."""
+    import pyarrow.compute as pc
+
     return true(pc.equal(pc.cast(column, pa.string()), texts([value])[0]))
 
 
@@ -202,7 +214,7 @@ def numbers(column: Any) -> npt.NDArray[Any]:
         return np.zeros(0, dtype=np.bool_ if pa.types.is_boolean(column.type) else np.int64)
     one = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_boolean(one.type):
-        return numbers(pc.cast(one, pa.uint8())).astype(np.bool_)
+        return numbers(one.cast(pa.uint8())).astype(np.bool_)
     kind = np.dtype(f"{'u' * pa.types.is_unsigned_integer(one.type)}int{one.type.bit_width}")
     found: npt.NDArray[Any] = np.frombuffer(one.buffers()[1] or b"", dtype=kind)
     return found[one.offset : one.offset + len(one)]

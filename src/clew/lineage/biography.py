@@ -10,6 +10,7 @@ is shown only.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -176,8 +177,15 @@ def _values(
         if key not in found:
             unread = limit is not None and len(found) >= limit
             found[key] = Values() if unread and wanted else row_values.value(row_id, wanted, reader)
+            _agree(story, found[key])
         values.append(found[key])
     return values[::-1]
+
+
+def _agree(story: Story, values: Values) -> None:
+    """Raise sqlite3.DatabaseError where a ledger decided otherwise than the row sets say: they are to be made anew."""
+    if values.decisions is not None and {one[:3] for one in values.decisions} != set(story.decisions):
+        raise sqlite3.DatabaseError("a row that does not stand where it should")
 
 
 def _chapter(run: Run[tuple[Story, Values]]) -> Chapter:

@@ -18,8 +18,6 @@ from clew.lineage.row_origins import Origins
 from clew.lineage.rowsets import IN, Group, RowSets
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import pyarrow as pa
 
 Facts = dict[str, Any]
@@ -122,7 +120,7 @@ def details(path: Path, row_ids: Collection[str], columns: Sequence[str]) -> dic
 
     from clew.lineage import arrow
 
-    table = arrow.read(path, ("row_id", *columns))
+    table = arrow.read(path, tuple({"row_id": None} | dict.fromkeys(columns)))
     rows = table.filter(pc.is_in(table["row_id"], value_set=arrow.texts(sorted(row_ids)))).to_pylist()
     found: dict[str, list[Facts]] = {}
     for row in rows:
@@ -130,16 +128,19 @@ def details(path: Path, row_ids: Collection[str], columns: Sequence[str]) -> dic
     return found
 
 
-def details_at(path: Path, wanted: Mapping[str, Sequence[int]], columns: Sequence[str]) -> dict[str, list[Facts]]:
-    """The same for rows whose positions are known (`RowSets.positions`), without looking for them.
+def details_at(
+    path: Path, wanted: Mapping[str, Sequence[int]], columns: Sequence[str]
+) -> tuple[dict[str, list[Facts]], int]:
+    """The same for rows whose positions are known (`RowSets.positions`), and how many rows were decoded for it.
 
-    Raises sqlite3.DatabaseError where another row stands there: the index is wrong, and is to be made anew.
+    Raises sqlite3.DatabaseError where none stands there, or with `row_id` among the columns another one: the index is
+    wrong, and is to be made anew.
     """
     from clew.lineage import arrow
 
     rows_at = {position: row_id for row_id, positions in wanted.items() for position in positions}
     order = sorted(rows_at)
-    rows = [row for table in arrow.read_at(path, _array(order), ("row_id", *columns)) for row in table.to_pylist()]
+    rows, decoded = arrow.rows_at(path, order, columns)
     if len(rows) != len(order):
         raise sqlite3.DatabaseError("a row beyond the end of its file")
     found: dict[str, list[Facts]] = {}
@@ -148,20 +149,7 @@ def details_at(path: Path, wanted: Mapping[str, Sequence[int]], columns: Sequenc
         if row.pop("row_id", row_id) != row_id:
             raise sqlite3.DatabaseError("a row that does not stand where it should")
         found.setdefault(row_id, []).append(row)
-    return found
-
-
-def cost(path: Path, wanted: Mapping[str, Sequence[int]]) -> int:
-    """How many rows `details_at` has to decode; raises DataError."""
-    from clew.lineage import arrow
-
-    return arrow.decoded(path, _array(sorted(position for some in wanted.values() for position in some)))
-
-
-def _array(positions: Sequence[int]) -> npt.NDArray[np.int64]:
-    import numpy as np
-
-    return np.array(positions, dtype=np.int64)
+    return found, decoded
 
 
 def is_large(path: Path) -> bool:

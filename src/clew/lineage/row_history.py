@@ -46,11 +46,22 @@ class Run(Generic[S]):
 
 
 def commits(index: Index, sets: RowSets, starts: Iterable[str] | None) -> list[At]:
-    """The commits that `starts` (ids; None: all heads) reach, parents first, with their chains."""
-    entries = index.entries(starts)
+    """The commits that `starts` (ids; None: all heads) reach, the oldest first, with their chains."""
+    entries = _by_time(index.entries(starts))
     locks = {entry.lock for entry in entries if entry.lock is not None}
     chains, problems = _chains(index, sets, locks), index.problems(sorted(locks))
     return [_at(entry, chains, problems) for entry in entries]
+
+
+def _by_time(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries whose parents come first, in the order of their times; one that a clock dates before its parents is taken
+    to be as old as the youngest of them.
+    """
+    times: dict[str, int] = {}
+    for entry in entries:
+        before = (times.get(parent, 0) for parent in entry.commit.parents)
+        times[entry.commit.id] = max((entry.commit.time, *before))
+    return sorted(entries, key=lambda entry: times[entry.commit.id])
 
 
 def _at(entry: Entry, chains: Mapping[int, Chain], problems: Mapping[int, str]) -> At:

@@ -81,13 +81,15 @@ def test_a_place_that_is_known_gives_what_a_search_gives(
     assert positions == {one: [at for at, k in enumerate(order) if k == one] for one in set(asked) & set(order)}
     wanted = {_hex(one): some for one, some in positions.items()}
     searched = row_files.details(path, {_hex(one) for one in asked}, COLUMNS)
-    for batch, checked in ((2, 3), (1 << 16, 1 << 17)):
+    for batch, few, columns in ((2, 1, COLUMNS), (3, 8, (*COLUMNS, "row_id")), (1 << 14, 0, (*COLUMNS, "row_id"))):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(arrow, "BATCH", batch)
-            patch.setattr(arrow, "CHECKED", checked)
-            assert row_files.details_at(path, wanted, COLUMNS) == searched
-            assert (row_files.cost(path, wanted) == 0) == (not wanted)
-            assert row_files.cost(path, wanted) <= sum(-(-len(order) // batch) * batch for _ in range(group))
+            patch.setattr(arrow, "FEW", few)
+            found, decoded = row_files.details_at(path, wanted, columns)
+        assert found == searched
+        assert min(1, len(wanted)) <= decoded <= len(order)
+        if len(wanted) == 1 == sum(map(len, wanted.values())):
+            assert decoded <= min(batch, group) + group
 
 
 def test_rows_of_a_file_that_are_in_no_group_do_not_count(sets: rowsets.RowSets) -> None:
@@ -135,7 +137,7 @@ def test_a_row_that_does_not_stand_where_it_should_is_not_told_of(tmp_path: Path
     path = tmp_path / "rows.parquet"
     pq.write_table(_table([0, 1, 2], np.random.default_rng(1)), path)
     with pytest.raises(sqlite3.DatabaseError, match="does not stand where it should"):
-        row_files.details_at(path, {_hex(0): [1]}, COLUMNS)
+        row_files.details_at(path, {_hex(0): [1]}, (*COLUMNS, "row_id"))
     with pytest.raises(sqlite3.DatabaseError, match="beyond the end"):
         row_files.details_at(path, {_hex(0): [0, 7]}, COLUMNS)
 
@@ -148,7 +150,7 @@ def test_a_row_that_cannot_be_read_is_refused(tmp_path: Path, columns: dict[str,
         row_files.details_at(path, {_hex(0): [0]}, COLUMNS)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DataError, match="cannot be read as rows"):
-        row_files.cost(path, {_hex(0): [0]})
+        row_files.details_at(path, {_hex(0): [0]}, COLUMNS)
 
 
 def test_positions_of_one_piece_are_those_of_its_steps() -> None:
