@@ -14,6 +14,9 @@ from click.testing import CliRunner
 
 from clew.cli.main import app
 from clew.errors import ClewError
+from clew.history.index import Entry
+from clew.history.repository import Commit
+from clew.lineage import row_history
 from examples.rows_repository import Repository, lock, made_up, row, stages
 
 CALM = row("the sea is calm and wide today", "no", 0)
@@ -427,3 +430,11 @@ def test_absent_counts_neither_what_is_unknown_nor_what_has_no_rows(repository: 
     (repository.folder / ".clew/rows.sqlite").unlink()
     repository.cached(md5s["data/ledger/prepare.parquet"]).unlink()
     assert _json(SHORT["row_id"])["rows"][0]["absent"] == 0
+
+
+def test_stories_are_in_the_order_of_time_and_parents_come_first_whatever_their_clocks_say() -> None:
+    def entry(name: str, time: int, *parents: str) -> Entry:
+        return Entry(Commit(name, parents, "Ada", "ada@example.org", time, name), None, None, (), False)
+
+    walked = [entry("a", 10), entry("b1", 20, "a"), entry("b2", 50, "b1"), entry("c1", 30, "a"), entry("c2", 5, "c1")]
+    assert [one.commit.id for one in row_history._by_time(walked)] == ["a", "b1", "c1", "c2", "b2"]
