@@ -111,7 +111,7 @@ class RefusalRule(Section):
     """Written answers that refuse or are boiler-plate (`As an AI language model …`)."""
 
     action: Fate
-    phrases: tuple[str, ...]
+    phrases: tuple[Annotated[str, Field(min_length=1)], ...]
     """More phrases, beside those that are built in; case does not matter."""
 
 

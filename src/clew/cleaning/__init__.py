@@ -8,7 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from clew.cleaning import contradictions, duplicates, label_noise, length, missing, near_duplicates
+from clew.cleaning import (
+    contradictions,
+    duplicates,
+    hygiene,
+    label_noise,
+    language,
+    length,
+    missing,
+    near_duplicates,
+    refusal,
+    repetition,
+    truncated,
+)
 from clew.cleaning.finding import Context, Finding, Findings
 
 if TYPE_CHECKING:
@@ -16,7 +28,12 @@ if TYPE_CHECKING:
 
 RULES: dict[str, Callable[[pa.Table, Any, Context], Findings]] = {
     "missing": missing.find,
+    "hygiene": hygiene.find,
     "length": length.find,
+    "language": language.find,
+    "repetition": repetition.find,
+    "refusal": refusal.find,
+    "truncated": truncated.find,
     "contradictions": contradictions.find,
     "duplicates": duplicates.find,
     "near_duplicates": near_duplicates.find,

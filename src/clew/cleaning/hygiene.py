@@ -1,0 +1,181 @@
+"""Damaged texts: encodings that were read wrongly, control and invisible characters and, if asked, markup of HTML.
+
+    "The patientâ€™s mother\\u200b said <b>no</b>"  →  "The patient’s mother said no"
+
+Wrong encodings are told and mended by ftfy (Speer 2019, doi:10.5281/zenodo.2591652). Its other repairs change what is
+no damage (curly quotes, ligatures, full-width letters) and are off.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache, partial
+from html import unescape
+from html.entities import html5
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.compute as pc
+
+from clew.cleaning.finding import Context, Finding, Findings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from ftfy import TextFixerConfig
+    from numpy.typing import NDArray
+
+    from clew.params_clean import HygieneRule
+
+TEXTS = ("text", "completion", "rejected")
+
+CONTROLS = re.compile(r"\x1b\[[\d;]*[A-Za-z]|[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
+"""Colours of terminals, and control characters that are no white space."""
+
+C1 = re.compile("[\x80-\x9f]")
+"""Control characters that are bytes of Windows-1252, mostly."""
+
+_UNSEEN = "\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\U000e0001-\U000e007f"
+INVISIBLE = re.compile(f"([^{_UNSEEN}]?)([{_UNSEEN}]+)(?=([^{_UNSEEN}]?))")
+"""Soft hyphens, zero-width characters, marks of direction, tags; with the characters before and after."""
+NEEDED = re.compile("[\u0590-\u1fff\u2190-\U0003ffff]")
+"""Scripts that need some of them (Persian, Hindi, Thai, …) and emoji, which they join."""
+
+_BLOCKS = "address article aside blockquote br center dd div dl dt fieldset figcaption figure footer form h[1-6] header hr li main nav ol p pre section table tbody td tfoot th thead tr ul"  # noqa: E501
+_INLINE = "a abbr acronym audio b bdi bdo big body button cite code col colgroup data del dfn em embed font head html i iframe img input ins kbd label link mark meta noscript object option param picture q s samp script select small source span strike strong style sub sup svg textarea time title tt u var video wbr"  # noqa: E501
+HIDDEN = re.compile(r"<!--.{0,9999}?-->|<(script|style)\b[^<>]*>.{0,99999}?</\1\s*>", re.IGNORECASE | re.DOTALL)
+BLOCK = re.compile(rf"</?(?:{_BLOCKS.replace(' ', '|')})(?:\s[^<>]*)?/?>", re.IGNORECASE)
+INLINE = re.compile(rf"</?(?:{_INLINE.replace(' ', '|')})(?:\s[^<>]*)?/?>", re.IGNORECASE)
+ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][\da-fA-F]{1,6}|[A-Za-z][A-Za-z\d]{1,31});")
+
+
+def find(rows: pa.Table, rule: HygieneRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
+    """Rows with a damaged text, answer or rejected answer. Answers that are choices are left as they are.
+
+    detail names the kinds of damage; start and end mark the first damaged word of `text`. figures: rows by kind.
+    """
+    repairs = _repairs(rule.markup)
+    some = np.flatnonzero(np.logical_or.reduce([_may_be_damaged(rows[name], rule.markup) for name in TEXTS]))
+    found = {}
+    counts: Counter[str] = Counter()
+    for position, row in zip(some.tolist(), rows.select([*TEXTS, "choices"]).take(some).to_pylist(), strict=True):
+        choices = frozenset(row["choices"] or ())
+        texts = [row[name] for name in TEXTS if row[name] is not None and row[name] not in choices]
+        damages = {kind for text in texts for kind in damage(text, repairs)}
+        if kinds := [kind for kind in repairs if kind in damages]:
+            counts.update(kinds)
+            start, end = _first_damage(row["text"] or "", repairs)
+            mend = partial(_mend, repairs=repairs, choices=choices) if rule.action == "fix" else None
+            found[position] = Finding(rule.action, detail=", ".join(kinds), start=start, end=end, mend=mend)
+    return Findings(found, figures=dict(sorted(counts.items())))
+
+
+Repairs = Mapping[str, Callable[[str], str]]
+"""kind of damage → what takes it out of a text."""
+
+
+def _repairs(markup: bool) -> Repairs:
+    """In the order in which they are done: an entity may stand for an invisible character, bytes of a wrong encoding
+    may look like control characters.
+    """
+    repairs = {"mojibake": _decoded, "control characters": _without_controls, "invisible characters": _without_unseen}
+    return {"markup": _without_markup} | repairs if markup else repairs
+
+
+def damage(text: str, repairs: Repairs) -> list[str]:
+    """The kinds of damage of a text."""
+    kinds = []
+    for kind, repair in repairs.items():
+        mended = repair(text)
+        if mended != text:
+            kinds.append(kind)
+        text = mended
+    return kinds
+
+
+def _mend(text: str, repairs: Repairs, choices: Collection[str]) -> str:
+    if text in choices:
+        return text
+    for repair in repairs.values():
+        text = repair(text)
+    return text
+
+
+def _may_be_damaged(texts: pa.ChunkedArray, markup: bool) -> NDArray[np.bool_]:
+    """Cheaply, of all texts (n,): all but plain ASCII is looked at."""
+    suspect = pc.or_(
+        pc.invert(pc.string_is_ascii(texts)), pc.match_substring_regex(texts, r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
+    )
+    if markup:
+        suspect = pc.or_(suspect, pc.match_substring_regex(texts, "[<&]"))
+    mask: NDArray[np.bool_] = pc.fill_null(suspect, False).to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _first_damage(text: str, repairs: Repairs) -> tuple[int | None, int | None]:
+    """Where the first damaged word begins and ends; (None, None) in a sound text."""
+    mended = _mend(text, repairs, ())
+    if mended == text:
+        return None, None
+    pairs = enumerate(zip(text, mended, strict=False))
+    start = next((at for at, (old, new) in pairs if old != new), min(len(text), len(mended)))
+    end = next((at for at in range(start + 1, len(text)) if text[at].isspace()), len(text))
+    return start, end
+
+
+def _decoded(text: str) -> str:
+    if text.isascii():
+        return text
+    import ftfy
+    from ftfy.badness import is_bad
+
+    return ftfy.fix_text(text, _ftfy_config()) if is_bad(text) or C1.search(text) else text
+
+
+@lru_cache(1)
+def _ftfy_config() -> TextFixerConfig:
+    """Wrong encodings only."""
+    import ftfy
+
+    return ftfy.TextFixerConfig(
+        unescape_html=False,
+        remove_terminal_escapes=False,
+        fix_latin_ligatures=False,
+        fix_character_width=False,
+        uncurl_quotes=False,
+        fix_line_breaks=False,
+        fix_surrogates=False,
+        remove_control_chars=False,
+        normalization=None,
+        explain=False,
+    )
+
+
+def _without_controls(text: str) -> str:
+    return CONTROLS.sub("", text)
+
+
+def _without_unseen(text: str) -> str:
+    return text if text.isascii() else INVISIBLE.sub(_kept_where_needed, text)
+
+
+def _kept_where_needed(run: re.Match[str]) -> str:
+    """The run goes, unless it stands beside a script or an emoji that needs it."""
+    before, unseen, after = run.groups()
+    return before + unseen if NEEDED.match(before) or NEEDED.match(after) else before
+
+
+def _without_markup(text: str) -> str:
+    """Entities become what they stand for, tags go (those of blocks leave a new line); escaped ones, too."""
+    while True:
+        plain = ENTITY.sub(_unescaped, text)
+        plain = INLINE.sub("", BLOCK.sub("\n", HIDDEN.sub("", plain)))
+        if plain == text:
+            return text
+        text = plain
+
+
+def _unescaped(entity: re.Match[str]) -> str:
+    """`&AT&T;` is none of HTML's names and stays."""
+    return unescape(entity[0]) if entity[0][1] == "#" or entity[0][1:] in html5 else entity[0]
