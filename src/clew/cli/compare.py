@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,14 +87,9 @@ def _write(view: View, *, as_json: bool, as_markdown: bool, html: Path | None) -
 
         click.echo(markdown.write(view))
     elif html is None:
-        from rich.console import Console
-
         from clew.history.compare import terminal
 
-        console = Console(highlight=False, markup=False, emoji=False)
-        if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
-            console.width = terminal.PIPED
-        terminal.show(view, console)
+        terminal.show(view)
     else:
         click.echo(f"wrote {html}")
 

@@ -12,7 +12,7 @@ from clew.history.compare.terminal import MOST, STYLES, Writer
 
 def show(view: View, write: Writer) -> None:
     """Print the view."""
-    fits = max(1, min(len(view.sides), (write.console.width - 42) // 14))
+    fits = max(1, min(len(view.sides), (write.width - 42) // 14))
     shown = view.sides[:fits]
     write.line(f"baseline: {told.revision(view.before)}", "bold")
     for note in view.notes:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
 
+from clew import layout
 from clew.history.compare import words as told
 from clew.history.compare.costs import machine
 from clew.history.compare.model import BETTER, SAME, WORSE, Number, Side, Verdict, View
 from clew.report import words
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
 
 STYLES: dict[Verdict | None, str] = {BETTER: "bold blue", WORSE: "bold red", SAME: "dim", None: "dim"}
 CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "\ufffd")
@@ -22,11 +21,14 @@ MOST = 12
 """Lines of a list at most."""
 PIPED = 120
 """Columns where the output is not a terminal."""
+GAP = 2
+NARROWEST = 8
+"""Columns that a table's column keeps in a narrow terminal."""
 
 
-def show(view: View, console: Console) -> None:
+def show(view: View) -> None:
     """Print the view."""
-    write = Writer(console)
+    write = Writer(layout.terminal_width(PIPED))
     if len(view.sides) == 1:
         _two(view, view.sides[0], write)
     else:
@@ -34,24 +36,23 @@ def show(view: View, console: Console) -> None:
 
         columns.show(view, write)
     write.line(told.counted(view), "dim")
+    sys.stdout.flush()  # here, where a full disk or a reader that has left is still told
 
 
 class Writer:
-    """Prints lines and tables, with nothing in them that a terminal would obey or rich would take for markup."""
+    """Prints lines and tables, with nothing in them that a terminal would obey."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, width: int) -> None:
+        self.width = width
 
     def line(self, text: str, style: str = "", indent: int = 0) -> None:
         """One paragraph, wrapped at the width."""
-        from rich.padding import Padding
-        from rich.text import Text
-
-        self.console.print(Padding(Text(clean(text), style=style), (0, 0, 0, indent)))
+        for part in layout.wrapped(clean(text), max(1, self.width - indent)):
+            print(" " * indent + layout.styled(part, style))
 
     def head(self, text: str) -> None:
         """A section's title."""
-        self.console.print()
+        print()
         self.line(text, "bold")
 
     def listed(self, lines: Sequence[str], most: int = MOST) -> None:
@@ -62,26 +63,39 @@ class Writer:
             self.line(f"… and {len(lines) - most} more (--json, --md or --html has all)", "dim", 2)
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1) -> None:
-        """A table; the first `left` columns are aligned left, cells are texts or (text, style)."""
-        from rich.text import Text
+        """A table; the first `left` columns are aligned left and wrapped, cells are texts or (text, style)."""
+        head = [("  " * (index == 0) + name, "dim") for index, name in enumerate(header)]
+        told = [[cell if isinstance(cell, tuple) else (cell, "") for cell in row] for row in rows]
+        cells = [[(clean(text), style) for text, style in row] for row in ([head] if any(header) else []) + told]
+        widest = [max(layout.width(text) for text, _ in column) for column in zip(*cells, strict=True)]
+        columns = [layout.Column([], wide, at >= left) for at, wide in enumerate(_fitted(widest, left, self.width))]
+        for row in cells:
+            for line in _lines(row, columns):
+                print(line)
 
-        table = grid(header, left)
-        for row in rows:
-            cells = [cell if isinstance(cell, tuple) else (cell, "") for cell in row]
-            table.add_row(*(Text(clean(text), style=style) for text, style in cells))
-        self.console.print(table)
+
+def _lines(row: Sequence[tuple[str, str]], columns: Sequence[layout.Column]) -> Iterator[str]:
+    """A row of a table: more than one line where a text of a left column is wrapped."""
+    parts = [
+        [text] if column.right else layout.wrapped(text, column.width)
+        for (text, _), column in zip(row, columns, strict=True)
+    ]
+    for texts in zip_longest(*parts, fillvalue=""):
+        padded = [layout.padded(text, column) for text, column in zip(texts, columns, strict=True)]
+        styled = [layout.styled(text, style) for text, (_, style) in zip(padded, row, strict=True)]
+        yield (" " * GAP).join(styled).rstrip()
 
 
-def grid(header: Sequence[str], left: int) -> Table:
-    """A table without lines."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=any(header), header_style="dim")
-    for index, name in enumerate(header):
-        first = "  " if index == 0 else ""
-        table.add_column(Text(first + clean(name)), justify="left" if index < left else "right", no_wrap=index >= left)
-    return table
+def _fitted(widths: Sequence[int], left: int, room: int) -> list[int]:
+    """The columns' widths, the widest of the left ones made narrower until all fit, then the widest of the others."""
+    found = list(widths)
+    for columns in (range(left), range(left, len(found))):
+        while columns and sum(found) + GAP * (len(found) - 1) > room:
+            widest = max(columns, key=found.__getitem__)
+            if found[widest] <= NARROWEST:
+                break
+            found[widest] -= 1
+    return found
 
 
 def clean(text: str) -> str:
@@ -116,7 +130,7 @@ def _two(view: View, side: Side, write: Writer) -> None:
         write.line("no change of params, data, code or pipeline", indent=2)
     reaches = [f"{told.KINDS[reach.kind]}: {told.chain(reach)}: {told.end(reach)}" for reach in side.reaches]
     write.listed(reaches, 2 * MOST)
-    write.console.print()
+    print()
 
 
 def _late(stages: Sequence[str]) -> tuple[str, str]:
@@ -148,7 +162,7 @@ def _came_out(numbers: Sequence[Number], write: Writer) -> None:
     kept = [name for name in by_name if name in _kept(found)]
     columns = {variant: [_cell(by_name[name].get(variant)) for name in kept] for variant in moved}
     labels = [f"  {name}{_lower(name)}" for name in kept]
-    fits = _fits(labels, columns, write.console.width)
+    fits = _fits(labels, columns, write.width)
     if fits:
         write.table(("", *fits), [(label, *(columns[v][row] for v in fits)) for row, label in enumerate(labels)])
     still = [variant for variant in variants if variant not in moved]
