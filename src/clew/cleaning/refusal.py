@@ -32,7 +32,7 @@ _SORRY = (
 )
 _CANNOT = "i ?(?:can(?:['’]t|not| not)|won['’]t|will not|(?:['’]m|am) (?:not able|unable) to)"
 _DO = "(?:answer|assist|comply|complete|create|discuss|engage|fulfil|generate|give|help|offer|provide|support|write)"
-_GOODS = "(?:information|guidance|instructions|advice|medical advice|assistance)"
+_GOODS = "(?:information|guidance|help|instructions|(?:medical |legal )?advice|assistance|support)"
 _RULES = "(?:programming|(?:ethical )?guidelines|principles|(?:content |use.case )?polic(?:y|ies))"
 PHRASES = (
     # says that it is a model
@@ -41,7 +41,7 @@ PHRASES = (
     # refuses
     rf"\b{_SORRY} (?:but )?(?:as an ai\b|{_CANNOT} {_DO})",
     rf"\b{_CANNOT} (?:fulfil|comply with|assist (?:you )?with|help (?:you )?with|engage in)",
-    rf"\b{_CANNOT} provide (?:you with )?(?:any )?{_GOODS}",
+    rf"\b{_CANNOT} (?:suggest or |offer or )?(?:provide|offer|give) (?:you )?(?:with )?(?:any |the )?{_GOODS}",
     r"\bi (?:must|have to) (?:respectfully |politely )?(?:decline|refuse to)\b",
     rf"\b(?:against|violates?) (?:my|openai['’]s) {_RULES}",
     r"\bmy (?:programming|guidelines) (?:prohibits?|prevents?|do(?:es)? not allow|do(?:es)?n['’]t allow)",

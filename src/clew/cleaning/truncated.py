@@ -25,7 +25,7 @@ FUNCTION_WORDS = re.compile(
 )
 """Words that hardly any English sentence ends in …"""
 SELDOM = re.compile(
-    "is|are|was|were|be|been|has|have|had|can|could|will|would|should|may|might|must|not|her|his|by|for|that|to|with|at|"
+    "is|are|was|were|be|been|has|have|had|can|could|will|would|should|may|might|must|not|his|by|for|that|to|with|at|"
     "who|which|very"
 )
 """… and words that few do (`yes, I was`): these count at the end of a long sentence only."""
@@ -36,7 +36,7 @@ BREAK = re.compile(r".*(?:[,:、，：&(]|(?:\s|[^\W\d_]{3})[-–—])", re.DOTA
 CLOSING = re.compile(r"[.!?…;。！？।॥۔։؟٪)\]}>\"”’'»」』`|%°*_~\d\U0001f000-\U0001faff☀-➿]")
 """What an answer may end in: closing signs, brackets, quotation marks, code, tables, numbers, emoji."""
 SENTENCE_END = re.compile(
-    r"[.!?](?<!\bDr.)(?<!\bMr.)(?<!\bMs.)(?<!\bMrs.)(?<!\bSt.)(?<!\bNo.)(?<!\bvs.)(?<!\b[A-Z].)"
+    r"[.!?](?<!\bDr.)(?<!\bMr.)(?<!\bMs.)(?<!\bMrs.)(?<!\bSt.)(?<!\bLt.)(?<!\bProf.)(?<!\bNo.)(?<!\bvs.)(?<!\b[A-Z].)"
     r"['\"”’)]*\s+(?=[A-Z\"“(])"
 )
 """Not after a title or an initial."""
@@ -46,10 +46,12 @@ LIST = re.compile(r"\s*(?:[-*+•·–#>]|\d+[.)]\s|[A-Za-z][.)]\s)")
 """Points of lists, headings and quotations."""
 FENCE = re.compile(r"^\s*```", re.MULTILINE)
 PAIRS = {"(": ")", "[": "]", "{": "}", "“": "”", "«": "»"}
-HABIT = 0.8
+CLOSED = 0.8
 """Where at least this share of a task's answers end in a closing sign, one that does not breaks off …"""
+OPEN = 0.5
+"""… and where fewer than this share do, a missing full stop says nothing."""
 MIN_ANSWERS = 20
-"""… if there are at least so many, of …"""
+"""So many answers tell what is usual in a task, of …"""
 MIN_WORDS = 4
 """… so many words or more."""
 TAIL = 2_000
@@ -66,10 +68,10 @@ def find(rows: pa.Table, rule: TruncatedRule, context: Context) -> Findings:  # 
     answers = rows["completion"].take(some).to_pylist()
     tasks = rows["task"].take(some).to_pylist()
     figures = _habits(tasks, answers)
-    habitual = {task for task, habit in figures.items() if habit["closed"] >= HABIT and habit["n"] >= MIN_ANSWERS}
+    usual = {task: _usual(habit["closed"]) for task, habit in figures.items() if habit["n"] >= MIN_ANSWERS}
     found = {}
     for position, task, answer in zip(some.tolist(), tasks, answers, strict=True):
-        if detail := how_it_breaks_off(answer, task in habitual):
+        if detail := how_it_breaks_off(answer, usual.get(task)):
             found[position] = Finding(rule.action, detail=detail)
     return Findings(found, figures=figures)
 
@@ -87,10 +89,18 @@ def _is_long(answer: str) -> bool:
     return len(answer.split(maxsplit=MIN_WORDS - 1)) == MIN_WORDS
 
 
-def how_it_breaks_off(answer: str, others_close: bool) -> str | None:
-    """In a few words; None where the answer seems whole. others_close: the task's answers end in closing signs.
+def _usual(closed: float) -> bool | None:
+    if closed >= CLOSED:
+        return True
+    return False if closed < OPEN else None
 
-    >>> how_it_breaks_off("The patient denies chest pain and", False)
+
+def how_it_breaks_off(answer: str, others_close: bool | None) -> str | None:
+    """In a few words; None where the answer seems whole.
+
+    others_close: whether the task's answers end in closing signs; None where some do and some do not.
+
+    >>> how_it_breaks_off("The patient denies chest pain and", None)
     'ends in a function word'
     >>> how_it_breaks_off("Penicillin", True)
     """
@@ -111,6 +121,8 @@ def how_it_breaks_off(answer: str, others_close: bool) -> str | None:
     if open_bracket := _open_bracket(answer[-TAIL:]):
         return f"an open {open_bracket}"
     if "\n" in answer and LIST.match(last_line):
+        return None
+    if others_close is False:
         return None
     begun = len(sentence) < len(last_line) or (len(words) >= LONG and SENTENCE_END.search(answer))
     if begun or (others_close and _is_long(answer)):

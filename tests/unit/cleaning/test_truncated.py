@@ -28,7 +28,7 @@ RULE = TruncatedRule(action="review")
     ],
 )
 def test_answers_that_break_off(answer: str, said: str) -> None:
-    assert truncated.how_it_breaks_off(answer, others_close=False) == said
+    assert truncated.how_it_breaks_off(answer, others_close=None) == said
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,11 @@ def test_answers_that_break_off(answer: str, said: str) -> None:
     ],
 )
 def test_answers_that_are_whole(answer: str) -> None:
-    assert truncated.how_it_breaks_off(answer, others_close=False) is None
+    assert truncated.how_it_breaks_off(answer, others_close=None) is None
+
+
+def test_a_missing_full_stop_says_nothing_where_the_task_has_none() -> None:
+    assert truncated.how_it_breaks_off("It is not so. It is another way", others_close=False) is None
 
 
 def _rows(closed: int, open_: int) -> list[str]:
@@ -74,8 +78,8 @@ def test_only_written_answers_are_judged() -> None:
     assert not truncated.find(table(made), RULE, CONTEXT).by_position
 
 
-@given(st.lists(st.none() | st.text(), max_size=4), st.booleans())
-def test_any_text_at_all(answers: list[str | None], others_close: bool) -> None:
+@given(st.lists(st.none() | st.text(), max_size=4), st.none() | st.booleans())
+def test_any_text_at_all(answers: list[str | None], others_close: bool | None) -> None:
     truncated.find(table([row("q", choices=None, completion=answer) for answer in answers]), RULE, CONTEXT)
     for answer in answers:
         truncated.how_it_breaks_off(answer or "", others_close)
