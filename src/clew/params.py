@@ -167,6 +167,35 @@ class Sides(Section):
     test: Annotated[int, Field(ge=0)]
 
 
+class Leakage(Section):
+    """Texts of valid and test that stand nearly the same in train, in whichever task (MinHash)."""
+
+    near: Annotated[float, Field(gt=0, le=1)]
+    """Jaccard similarity of the texts' shingles from which on they are nearly the same."""
+    shingle: Count
+    """Words a shingle."""
+    permutations: Annotated[int, Field(ge=16)]
+    action: Literal["drop", "fail"]
+    """drop: their likes in train are dropped. fail: the stage stops where they are too many."""
+    max_share: Share
+    """Of the rows of valid and test, with `fail`."""
+
+
+class Contamination(Section):
+    """Texts of the test side, and of benchmarks, whose n-grams of words stand in train."""
+
+    ngram: Count
+    """Words; Brown et al. (2020) take 13."""
+    overlap: Annotated[float, Field(gt=0, le=1)]
+    """The share of a text's n-grams from which on it is contaminated."""
+    benchmarks: tuple[Name, ...]
+    """Tasks of which nothing may be trained on: all their rows are looked at, on whichever side they are."""
+    action: Literal["drop", "fail"]
+    """drop: rows of train with an n-gram of a contaminated text are dropped. fail: the stage stops."""
+    max_share: Share
+    """Of the test rows, or of a benchmark's rows, with `fail`."""
+
+
 class Split(Section):
     """Train, validation and test; a row keeps its side when rows are added."""
 
@@ -174,6 +203,8 @@ class Split(Section):
     test_share: Share
     limits: dict[Name, Sides]
     """Rows of each task at most, on each side (0: the task stays away from it)."""
+    leakage: Leakage | None
+    contamination: Contamination | None
 
 
 class Audit(Section):

@@ -69,6 +69,14 @@ def _limits(p: Params) -> Iterator[Problem]:
         yield from _unknown(("split", "limits", task), task, sorted(p.prepare.tasks))
 
 
+def _benchmarks(p: Params) -> Iterator[Problem]:
+    for index, task in enumerate(p.split.contamination.benchmarks if p.split.contamination else ()):
+        path: Path = ("split", "contamination", "benchmarks", index)
+        yield from _unknown(path, task, sorted(p.prepare.tasks))
+        if task in p.prepare.tasks and (task not in p.split.limits or p.split.limits[task].train):
+            yield path, f"`{task}` is trained on; set split.limits.{task}.train: 0"
+
+
 def _variants(p: Params) -> Iterator[Problem]:
     made = ["base", "sft", "aligned", *p.compress.methods]
     for index, variant in enumerate(p.predict.variants):
@@ -172,6 +180,7 @@ CHECKS: tuple[Check, ...] = (
     _sources,
     _noise_tasks,
     _limits,
+    _benchmarks,
     _variants,
     _shares,
     _length,

@@ -125,6 +125,14 @@ def shingles(texts: pa.Array | pa.ChunkedArray, size: int) -> Iterator[Shingles]
         yield _shingles(texts.slice(start, CHUNK), size)
 
 
+def all_shingles(texts: pa.Array | pa.ChunkedArray, size: int) -> Shingles:
+    """The same of all texts at once: 8 bytes a shingle."""
+    parts = list(shingles(texts, size))
+    hashes = np.concatenate([np.empty(0, dtype=np.uint64), *(part.hashes for part in parts)])
+    counts = np.concatenate([np.empty(0, dtype=np.int64), *(np.diff(part.offsets) for part in parts)])
+    return Shingles(hashes, np.concatenate([[0], np.cumsum(counts)]))
+
+
 def _shingles(texts: pa.Array | pa.ChunkedArray, size: int) -> Shingles:
     hashed, counts = _hashed_words(texts)
     number = np.where(counts > 0, np.maximum(counts - size + 1, 1), 0)
@@ -240,10 +248,8 @@ def _within_buckets(keys: Hashes) -> tuple[Positions, Positions]:
 def _jaccard(texts: pa.Array | pa.ChunkedArray, left: Positions, right: Positions, size: int) -> NDArray[np.float64]:
     """|A ∩ B| / |A ∪ B| of the shingles of each pair."""
     involved, index = np.unique(np.concatenate([left, right]), return_inverse=True)
-    chunks = list(shingles(texts.take(pa.array(involved)), size))
-    hashes = np.concatenate([np.empty(0, dtype=np.uint64), *(chunk.hashes for chunk in chunks)])
-    counts = np.concatenate([np.empty(0, dtype=np.int64), *(np.diff(chunk.offsets) for chunk in chunks)])
-    starts = np.cumsum(counts) - counts
+    hashes, offsets = all_shingles(texts.take(pa.array(involved)), size)
+    starts, counts = offsets[:-1], np.diff(offsets)
     one, other = index[: len(left)], index[len(left) :]
     together = counts[one] + counts[other]
     common = np.empty(len(left), dtype=np.int64)

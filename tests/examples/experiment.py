@@ -96,6 +96,8 @@ PARAMS: dict[str, Any] = {
         "valid_share": 0.1,
         "test_share": 0.3,
         "limits": {"stress": {"train": 100, "valid": 20, "test": 60}, "notes": {"train": 20, "valid": 5, "test": 10}},
+        "leakage": None,
+        "contamination": None,
     },
     "balance": {"audits": [AUDIT], "reweigh": True},
     "sft": {**OPTIMISATION, "eval_steps": 5, "patience": 3},

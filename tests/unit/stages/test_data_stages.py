@@ -195,19 +195,6 @@ def test_files_that_cannot_be_read_are_told_on_one_line() -> None:
     assert "cannot be read as parquet" in _prepare_of("late.parquet")
 
 
-def test_a_leak_stops_the_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    _posts(60)
-    p = _params()
-    prepare.run(p.prepare)
-    clean.run(p.clean, 13)
-    rows.write(paths.CLEAN, rows.read(paths.CLEAN) * 2)
-    sides = iter(["train"] * 40 + ["valid"] * 40 + ["test"] * 40)
-    monkeypatch.setattr(split.splitting, "side", lambda *_: next(sides))
-    with pytest.raises(DataError, match="60 texts stand on two sides"):
-        split.run(p.split, 13)
-    assert not paths.SPLITS.exists()
-
-
 def test_rows_that_label_noise_doubts_weigh_less_from_then_on() -> None:
     words = ["fear worry panic tired alone", "sunny picnic holiday cake music"]
     lines = [f"{words[n % 2]} she {n},{n % 2 if n > 5 else 1 - n % 2}" for n in range(60)]
