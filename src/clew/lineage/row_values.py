@@ -120,9 +120,9 @@ class Reader:
     def _at(
         self, md5: str, places: Mapping[str, Sequence[int]], columns: Sequence[str]
     ) -> dict[str, list[Facts]] | None:
-        path = self.archive.file(md5)
+        path = self.archive.file(md5) if places else None
         if path is None:
-            return None
+            return None if places else {}
         found, decoded = row_files.details_at(path, places, columns)
         self.patience -= decoded
         return found

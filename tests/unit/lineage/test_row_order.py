@@ -153,6 +153,13 @@ def test_a_row_that_cannot_be_read_is_refused(tmp_path: Path, columns: dict[str,
         row_files.details_at(path, {_hex(0): [0]}, COLUMNS)
 
 
+def test_a_text_that_is_no_utf8_is_refused_where_it_is_decoded_as_a_number(tmp_path: Path) -> None:
+    bad = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff"))
+    pq.write_table(pa.table({"row_id": [_hex(0)], "file": bad}), tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match="cannot be read as rows"):
+        row_files.details_at(tmp_path / "rows.parquet", {_hex(0): [0]}, COLUMNS)
+
+
 def test_positions_of_one_piece_are_those_of_its_steps() -> None:
     """The example at the top of the module."""
     assert list(row_order._pieces(np.array([3, 4, 9]), np.arange(3))) == [(0, b"")]
