@@ -42,6 +42,7 @@ FAIRNESS_PLOT = PLOTS / "fairness.csv"
 REPORT = Path("reports/report.html")
 MODEL_CARD = Path("reports/model_card.md")
 
+FEATURES = Path(".clew/features")  # embeddings by content: made again where they are not there
 CHECKPOINTS = Path(".clew/checkpoints")  # outside every out: DVC deletes outs before a run
 
 
