@@ -24,8 +24,6 @@ def diff_data(before: str, after: str, sample: int, as_json: bool) -> None:
 
     Example: clew diff-data main lora --sample 5
     """
-    from dataclasses import asdict
-
     from clew.cli.row_lines import NOTE, SHALLOW, printable
     from clew.cli.row_lines import as_json as as_json_text
     from clew.history import repository, snapshot, store
@@ -43,7 +41,7 @@ def diff_data(before: str, after: str, sample: int, as_json: bool) -> None:
         index.close()
     problems = [f"{side.name}: {problem}" for side in (was, now) for problem in side.problems]
     if as_json:
-        told = {**asdict(found), "problems": problems, "shallow": repo.is_shallow, "note": NOTE}
+        told = {**data_changes.as_dict(found), "problems": problems, "shallow": repo.is_shallow, "note": NOTE}
         click.echo(as_json_text(told, indent=2))
         return
     for line in (*(f"! {problem}" for problem in problems), *lines(found, before, after)):

@@ -49,12 +49,16 @@ MERGED = 32
 """Aliases, other than those merged one by one, that a text with `<<` may have: 3 in each of 10 merges are 3^10 keys."""
 
 
+class NotYaml(ValueError):  # noqa: N818 - what a text is, not an error of the program
+    """The text is not YAML, or could grow without end; the message is ruamel's."""
+
+
 class NotPlain(Exception):  # noqa: N818 - a verdict on a text, not an error of the program
     """The text is more than nested plain lines."""
 
 
 def load(text: str) -> Any:
-    """The tree that ruamel.yaml (YAML 1.2, safe) reads in `text`; raises its YAMLError where it is not YAML."""
+    """The tree that ruamel.yaml (YAML 1.2, safe) reads in `text`; raises NotYaml."""
     tree: dict[str, Any] = {}
     cut = sections(text)
     if cut is None:
@@ -104,8 +108,8 @@ def plain(text: str) -> dict[str, Any]:
             raise NotPlain(line)
         indent, dash, key = len(match["indent"]), match["dash"], match["key"]
         if waiting is not None and (indent > waiting[0] or (dash and indent == waiting[0])):
-            waiting[1][waiting[2]] = below = [] if dash else {}
-            around.append((indent, below))
+            waiting[1][waiting[2]] = [] if dash else {}
+            around.append((indent, waiting[1][waiting[2]]))
         while around and (around[-1][0] > indent or (around[-1][0] == indent and _is_over(around[-1][1], dash))):
             around.pop()
         if not around or around[-1][0] != indent or isinstance(around[-1][1], list) != bool(dash):
@@ -166,24 +170,23 @@ def _cached(section: str) -> Any:
 
 def _by_ruamel_alone(section: str) -> Any:
     """What ruamel reads in one section, or None where it cannot be read without the others (aliases, documents)."""
-    from ruamel.yaml.error import YAMLError
-
     try:
         return _cached(section)
-    except YAMLError:
+    except NotYaml:
         return None
 
 
 def by_ruamel(text: str) -> Any:
-    """The tree that DVC itself would read; raises ValueError where lists of merges could grow without end, too."""
+    """The tree that DVC itself would read; raises NotYaml."""
     from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     if "<<" in text and len(ALIAS.findall(text)) > MERGED:
-        raise ValueError(f"merges beside more than {MERGED} aliases")
+        raise NotYaml(f"merges beside more than {MERGED} aliases")
     try:
         return YAML(typ="safe").load(text)
-    except TypeError as error:  # a mapping as a key
-        raise ValueError(str(error)) from None
+    except (YAMLError, ValueError, TypeError) as error:  # ValueError: no number, date …; TypeError: a mapping as a key
+        raise NotYaml(str(error)) from None
 
 
 def whole(text: str) -> str:

@@ -15,6 +15,7 @@ import math
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -68,6 +69,12 @@ def flat(tree: Mapping[Any, Any], prefix: str = "") -> Flat:
     return found
 
 
+def differing(before: Flat, after: Flat) -> dict[str, tuple[Any, Any]]:
+    """Names whose value differs, with both values; None where one side lacks it."""
+    both = {**before, **after}
+    return {name: (before.get(name), after.get(name)) for name in both if before.get(name) != after.get(name)}
+
+
 class _Form:
     """Values as JSON holds them, counted."""
 
@@ -117,7 +124,7 @@ class _Form:
 
 def metric_paths(pipeline: str, values: Flat) -> list[str]:
     """The files that a dvc.yaml declares as metrics, its templates filled in with params. Raises Unreadable."""
-    tree = _mapping(_yaml(pipeline) or {})
+    tree = _mapping(_pipeline(pipeline) or {})
     found = [*_paths(tree.get("metrics"), "metrics")]
     for name, stage in _mapping(tree.get("stages") or {}, "stages").items():
         where = blocks.whole(f"stage {name}")
@@ -202,6 +209,12 @@ def _filled(path: str, own: Flat, values: Flat) -> str:
         return match[0] if value is None or isinstance(value, list) else str(value)
 
     return FILLED.sub(fill, path)
+
+
+@lru_cache(maxsize=4)
+def _pipeline(text: str) -> Any:
+    """A dvc.yaml, which is the same in most commits."""
+    return _yaml(text)
 
 
 def _yaml(text: str) -> Any:

@@ -8,7 +8,6 @@ another version of clew, is made anew. Several processes may use it at once (SQL
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -107,6 +106,8 @@ def _not_kept(place: Path, error: Exception) -> NotKept:
 def _place(repo: Repository) -> Path:
     if repo.workdir:
         return Path(repo.workdir) / ".clew" / "history.sqlite"
+    import hashlib
+
     from clew.sources import cache
 
     return cache.root() / "history" / f"{hashlib.sha256(repo.path.encode()).hexdigest()[:16]}.sqlite"

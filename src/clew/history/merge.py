@@ -109,11 +109,9 @@ def _by_value(*sides: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _tree(text: str) -> dict[str, Any]:
-    from ruamel.yaml.error import YAMLError
-
     try:
         tree = _unshared(blocks.by_ruamel(text)) if text.strip() else {"schema": "2.0"}
-    except (YAMLError, ValueError) as error:
+    except blocks.NotYaml as error:
         raise lockfile.LockError(f"it is not YAML: {' '.join(str(error).split())[:160]}") from None
     return tree if isinstance(tree, dict) else {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -193,22 +192,22 @@ def _decoded(raw: bytes, encoding: str) -> str:
 
 
 def view(repo: Repository) -> str:
-    """A digest of what cuts the history short for git, as `git fetch --unshallow` changes it."""
-    digest = hashlib.blake2b(digest_size=16)
+    """What cuts the history short for git, as `git fetch --unshallow` changes it."""
+    found = ""
     for name in ("shallow", "info/grafts"):
         with suppress(OSError):
-            digest.update(name.encode() + (repo.common / name).read_bytes())
-    return digest.hexdigest()
+            found += f"{name} {(repo.common / name).read_text()}"
+    return found
 
 
 def objects(repo: Repository) -> str:
-    """A digest that changes when objects come in, as packs or one by one."""
+    """A text that changes when objects come in, as packs or one by one."""
     found = []
     root = repo.common / "objects"
     for folder in [root / "pack", *sorted(root.glob("[0-9a-f][0-9a-f]"))]:
         with suppress(OSError):
             found.append(f"{folder.name} {folder.stat().st_mtime_ns}")
-    return hashlib.blake2b("\n".join(found).encode(), digest_size=16).hexdigest()
+    return " ".join(found)
 
 
 def walk(repo: Repository, starts: Iterable[str], known: Callable[[str], bool]) -> Iterator[Raw]:

@@ -5,10 +5,10 @@ DVC does not check what it finds there, so what is asked for with `verified` is 
 
 from __future__ import annotations
 
-import configparser
-import hashlib
 import json
 import os
+from collections.abc import Callable
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,10 +25,15 @@ class Member(NamedTuple):
 
 
 class Store:
-    """The cache of a repository. folders: where objects may lie, the first that has one is taken."""
+    """The cache of a repository. folders: tells where objects may lie; it is asked when one is looked for."""
 
-    def __init__(self, folders: tuple[Path, ...]) -> None:
-        self.folders = folders
+    def __init__(self, folders: Callable[[], tuple[Path, ...]]) -> None:
+        self._folders = folders
+
+    @cached_property
+    def folders(self) -> tuple[Path, ...]:
+        """Where objects may lie: the first that has one is taken."""
+        return self._folders()
 
     def find(self, md5: str) -> Path | None:
         """The file of an md5 (with `.dir`: the listing of a folder); None where the cache lacks it."""
@@ -74,6 +79,12 @@ def open_store(root: Path | None) -> Store:
 
     root: of the work tree; None for a bare repository, whose cache the settings of the user or machine may name.
     """
+    return Store(partial(_named, root))
+
+
+def _named(root: Path | None) -> tuple[Path, ...]:
+    import configparser
+
     named = None
     for file in config_files(root):
         config = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=("#",))
@@ -85,7 +96,7 @@ def open_store(root: Path | None) -> Store:
         if value:
             named = (file.parent / Path(value).expanduser()).resolve()
     own = [root / ".dvc" / "cache"] if root else []
-    return Store(tuple([named, *own] if named else own))
+    return tuple([named, *own] if named else own)
 
 
 def config_files(root: Path | None) -> list[Path]:
@@ -100,6 +111,8 @@ def config_files(root: Path | None) -> list[Path]:
 
 def md5_of(path: Path) -> str:
     """MD5 of a file, read in chunks of 1 MiB: DVC's digest, which proves nothing against malice."""
+    import hashlib
+
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):

@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clew.history import documents, repository, snapshot
 from clew.history.index import Entry, Index
@@ -26,8 +25,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """commit: None for the work tree. labels: branches, tags and experiments that point at it.
 
     values: params by name and metrics by file:name. changed: params that differ from the first parent's, old and new.
@@ -86,7 +84,7 @@ def lines(index: Index, entries: Iterable[Entry]) -> list[Line]:
             values |= named(paths[number], contents[number])
         parent = parents.get(entry.commit.parents[0]) if entry.commit.parents else None
         before = contents.get(parent, {}) if parent is not None else None
-        changed = {} if before is None else differing(before, params)
+        changed = {} if before is None else documents.differing(before, params)
         found.append(Line(entry.commit, tuple(labels[entry.commit.id]), values, changed))
     return found
 
@@ -101,18 +99,12 @@ def work_tree(repo: Repository) -> Line | None:
     values = dict(here.params)
     for path, content in here.metrics.items():
         values |= named(path, content)
-    return Line(None, (), values, differing(head.params, here.params))
+    return Line(None, (), values, documents.differing(head.params, here.params))
 
 
 def named(path: str, content: documents.Flat) -> documents.Flat:
     """A metrics file's names in full."""
     return {f"{path}:{name}": value for name, value in content.items()}
-
-
-def differing(before: documents.Flat, after: documents.Flat) -> dict[str, tuple[Any, Any]]:
-    """Names whose value differs, with both values; None where one side lacks it."""
-    both = {**before, **after}
-    return {name: (before.get(name), after.get(name)) for name in both if before.get(name) != after.get(name)}
 
 
 def sparkline(values: Sequence[float | None]) -> str:

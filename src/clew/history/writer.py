@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -196,7 +195,9 @@ class Writer:
         self.database.execute("INSERT OR REPLACE INTO notes (key, value) VALUES (?, ?)", (key, value))
 
     def _stage(self, name: str, block: str) -> int:
-        digest = hashlib.blake2b(f"{name}\0{block}".encode(), digest_size=16).digest()
+        from hashlib import blake2b  # loads a library that a warm index does without
+
+        digest = blake2b(f"{name}\0{block}".encode(), digest_size=16).digest()
         if digest not in self.blocks:
             row = self.database.execute("SELECT id FROM stages WHERE digest = ?", (digest,)).fetchone()
             self.blocks[digest] = row[0] if row else self._parse(name, block, digest)

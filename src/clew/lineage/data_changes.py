@@ -11,9 +11,9 @@ same, and is never read.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 from clew.errors import DataError, HistoryError
 from clew.history.documents import Flat
@@ -30,8 +30,7 @@ SAMPLE = 5
 """Examples of each kind of change, at most."""
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """Where data, or a base model, comes from, as params.yaml declares it. made: md5 of what was brought, if known."""
 
     uri: str | None
@@ -40,8 +39,7 @@ class Source:
     made: str | None = None
 
 
-@dataclass(frozen=True)
-class SourceChange:
+class SourceChange(NamedTuple):
     """A source that differs; None on the side that has none of that name."""
 
     name: str
@@ -49,8 +47,7 @@ class SourceChange:
     after: Source | None
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """An example. text: shortened. record: counts from 0 within the file."""
 
     row_id: str
@@ -63,8 +60,7 @@ class Row:
     weight: float | None
 
 
-@dataclass(frozen=True)
-class Count:
+class Count(NamedTuple):
     """How many rows of a source and task (None: of an older schema)."""
 
     source: str | None
@@ -72,8 +68,7 @@ class Count:
     n: int
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(NamedTuple):
     """A set of rows: how many, of what (largest first), and the first few."""
 
     n: int = 0
@@ -81,8 +76,7 @@ class Rows:
     sample: tuple[Row, ...] = ()
 
 
-@dataclass(frozen=True)
-class Pairs:
+class Pairs(NamedTuple):
     """Rows that both sides have, and that differ; sample: (before, after)."""
 
     n: int = 0
@@ -90,8 +84,7 @@ class Pairs:
     sample: tuple[tuple[Row, Row], ...] = ()
 
 
-@dataclass(frozen=True)
-class SetChange:
+class SetChange(NamedTuple):
     """A set of rows, before and after (numbers of rows): after = before - removed + added.
 
     relabelled: the same text, another label. edited: the same text and label under another prompt, or another text at
@@ -108,8 +101,7 @@ class SetChange:
     reweighted: Pairs
 
 
-@dataclass(frozen=True)
-class DecisionChange:
+class DecisionChange(NamedTuple):
     """What a rule of a stage decided on each side.
 
     dropped, changed: rows (before, after), whichever they are. Of the rows that came to the stage on both sides:
@@ -129,8 +121,7 @@ class DecisionChange:
     sample: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class DataChanges:
+class DataChanges(NamedTuple):
     """All of it. train, test: None where they do not differ or cannot be read (then `missing` says so).
 
     base: the base model where it differs. moved: "train → test" → rows that changed sides. missing: in plain words,
@@ -142,8 +133,17 @@ class DataChanges:
     train: SetChange | None = None
     test: SetChange | None = None
     decisions: tuple[DecisionChange, ...] = ()
-    moved: Mapping[str, int] = field(default_factory=dict)
+    moved: Mapping[str, int] = MappingProxyType({})
     missing: tuple[str, ...] = ()
+
+
+def as_dict(found: Any) -> Any:
+    """What was found as dicts and lists, to be written as JSON."""
+    if hasattr(found, "_asdict"):
+        return {name: as_dict(value) for name, value in found._asdict().items()}
+    if isinstance(found, Mapping):
+        return dict(found)
+    return [as_dict(one) for one in found] if isinstance(found, tuple) else found
 
 
 def between(

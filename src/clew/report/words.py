@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 NARROW = "\u202f"  # a narrow space that does not break
 Kind = Literal["share", "score", "plain", "bytes", "count"]
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(NamedTuple):
     """How a metric is called, written and judged."""
 
     label: str

@@ -61,7 +61,7 @@ def test_a_configuration_that_cannot_be_read_names_nothing(levels: dict, tmp_pat
 
 
 def test_what_the_cache_holds_under_another_name_is_not_believed(tmp_path: Path) -> None:
-    store = stores.Store((tmp_path,))
+    store = stores.Store(lambda: (tmp_path,))
     md5 = "900150983cd24fb0d6963f7d28e17f72"  # of "abc"
     place = tmp_path / "files/md5" / md5[:2] / md5[2:]
     place.parent.mkdir(parents=True)
@@ -74,7 +74,7 @@ def test_what_the_cache_holds_under_another_name_is_not_believed(tmp_path: Path)
 
 
 def test_a_file_of_a_folder_is_named_by_its_listing(tmp_path: Path) -> None:
-    store = stores.Store((tmp_path,))
+    store = stores.Store(lambda: (tmp_path,))
     listing = f'[{{"md5": "{"1" * 32}", "relpath": "sft.parquet"}}]'
     aside = tmp_path / "aside"
     aside.write_text(listing)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from clew.history.compare.model import CodeFile, Number, Param, Reach, Side, View
 from clew.history.snapshot import Snapshot
+from clew.lineage.data_changes import as_dict
 
 
 def write(view: View) -> str:
@@ -50,7 +50,7 @@ def _side(side: Side) -> dict[str, Any]:
         **_revision(side.after),
         "notes": list(side.notes),
         "asked": {param.name: _param(param) for param in side.params},
-        "went_in": asdict(side.data),
+        "went_in": as_dict(side.data),
         "code": [_file(file) for file in side.code],
         "came_out": [_number(number) for number in side.numbers],
         "test_rows": {v: {task: rows._asdict() for task, rows in of.items()} for v, of in side.shared.items()},

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
-from clew.history import blocks, documents, table
+from clew.history import blocks, documents
 from clew.history.compare.model import Param
 from clew.history.documents import Flat
 from clew.history.lockfile import Stage
@@ -47,7 +47,7 @@ def differ(before: Flat, after: Flat) -> list[Param]:
     [Param(name='b', before=2, after=3.5, on='both', not_run=())]
     """
     found = []
-    for name, (first, second) in table.differing(before, after).items():
+    for name, (first, second) in documents.differing(before, after).items():
         on: Literal["both", "before", "after"] = "both"
         if name not in before or name not in after:
             on = "before" if name in before else "after"
@@ -93,8 +93,6 @@ def not_run(param: str, side: Snapshot, stages: Iterable[str]) -> tuple[str, ...
 @lru_cache(maxsize=16384)
 def ran_with(params: str, section: str) -> Flat:
     """One section of the params in a stage's block by dotted name; {} where it cannot be read."""
-    from ruamel.yaml.error import YAMLError
-
     lines: list[str] = []
     for line in params.split("\n"):
         if line.startswith("  ") and line[2:3] != " ":
@@ -104,6 +102,6 @@ def ran_with(params: str, section: str) -> Flat:
     text = next((line for line in lines if line.partition(":")[0].strip("'\"") == section), "")
     try:
         tree: Any = blocks.load(text)
-    except (YAMLError, ValueError):
+    except blocks.NotYaml:
         return {}
     return documents.flat(tree) if isinstance(tree, Mapping) else {}

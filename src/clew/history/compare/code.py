@@ -6,7 +6,6 @@ it changed. Where the two disagree, the file was edited after the run, or the ru
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -100,6 +99,8 @@ def _ignored(repo: Repository, paths: Sequence[str]) -> set[str]:
 
 def _id(path: Path) -> str:
     """The id that git would give a file."""
+    import hashlib
+
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 

@@ -9,7 +9,6 @@ the files that git has, and it is left out where they differ.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -47,10 +46,12 @@ def record(side: Snapshot, text: str) -> Mapping[str, Any] | None:
         return None
     if not isinstance(tree, Mapping) or not isinstance(tree.get("seconds"), (int, float)):
         return None
+    from hashlib import sha256
+
     made = tree.get("outs")
     for path, digest in made.items() if isinstance(made, Mapping) else ():
         name = side.files.files(path).get(path) if path.endswith((".json", ".csv")) else None
-        if name is not None and hashlib.sha256(side.files.read(name).encode()).hexdigest() != digest:
+        if name is not None and sha256(side.files.read(name).encode()).hexdigest() != digest:
             return None
     return {key: tree[key] for key in KEPT if key in tree}
 

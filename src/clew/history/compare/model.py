@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -78,8 +77,7 @@ class Shared(NamedTuple):
     after: int
 
 
-@dataclass(frozen=True)
-class Number:
+class Number(NamedTuple):
     """A number of a variant, on both sides; `verdict` is None where none can be given, and `reason` says why.
 
     name: `stress.f1`, or for fairness `stress.pronoun.statistical_parity_difference`.
@@ -133,8 +131,7 @@ class Reach(NamedTuple):
     not_run: bool
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(NamedTuple):
     """A revision beside the baseline."""
 
     after: Snapshot
@@ -151,8 +148,7 @@ class Side:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """The whole comparison. tests: how many paired tests were made; resamples: draws of each. alpha: 1 - confidence."""
 
     before: Snapshot

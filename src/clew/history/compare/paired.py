@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from clew import io
@@ -191,7 +190,7 @@ def judged(number: Number, paired: Paired, alpha: float) -> Number:
     if paired.holm <= alpha and paired.difference != 0:
         lower = number.kind == "fairness" or number.metric in metrics.LOWER_IS_BETTER
         verdict = BETTER if (paired.difference < 0) == lower else WORSE
-    return replace(number, verdict=verdict, paired=paired, reason="")
+    return number._replace(verdict=verdict, paired=paired, reason="")
 
 
 def shared(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
@@ -29,6 +28,8 @@ def select(view: View, selectors: Iterable[str]) -> list[tuple[str, Number]]:
         meant = [(name, number) for name, number in numbers if matches(number, selector)]
         if not meant:
             names = sorted({f"{number.name}@{number.variant}" for _, number in numbers} | {n.name for _, n in numbers})
+            import difflib
+
             near = difflib.get_close_matches(selector, names, n=3, cutoff=0.4)
             raise HistoryError(
                 "no number of that name in any of the revisions",

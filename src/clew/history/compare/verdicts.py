@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from clew import paths
 from clew.errors import HistoryError
@@ -17,8 +16,7 @@ from clew.history.snapshot import Snapshot
 Rows = tuple[list[Any], list[Any]]
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """How the tests are made: of the baseline's params.yaml, where it says so."""
 
     resamples: int
@@ -108,13 +106,13 @@ def give(
             if number.variant in missing:
                 reasons[key] = missing[number.variant]
             elif number.variant in same:
-                found[place] = replace(number, verdict=SAME, reason="the predictions are the same, to the byte")
+                found[place] = number._replace(verdict=SAME, reason="the predictions are the same, to the byte")
             elif not joined[number.variant].get(task, ([], []))[0]:
                 reasons[key] = "the two test sets share no row of this task"
             elif _same(*joined[number.variant][task]):
-                found[place] = replace(number, verdict=SAME, reason="the predictions of all shared rows are the same")
+                found[place] = number._replace(verdict=SAME, reason="the predictions of all shared rows are the same")
             elif number.kind == "quality" and not paired.changed(number.metric, joined[number.variant][task]):
-                found[place] = replace(number, verdict=SAME, reason="every shared row was answered the same")
+                found[place] = number._replace(verdict=SAME, reason="every shared row was answered the same")
             elif number.kind == "quality":
                 names = (predictions.of(before, number.variant)[0], predictions.of(after, number.variant)[0])
                 reasons[key] = paired.plan(plan, key, number, joined[number.variant][task], names)
@@ -224,5 +222,5 @@ def _judge(
             tested = found._replace(holm=corrected[asked[index, place]])
             sides[index][1][place] = paired.judged(number, tested, alpha)
         else:
-            sides[index][1][place] = replace(number, reason=found or reasons[index, place])
+            sides[index][1][place] = number._replace(reason=found or reasons[index, place])
     return len(values)

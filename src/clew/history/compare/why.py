@@ -105,13 +105,11 @@ def _told(code: set[tuple[str, str]], stage: str, dep: str) -> bool:
 
 def _ran_otherwise(old: Stage, new: Stage) -> bool:
     """Whether two blocks differ in params, and not only in how they are written."""
-    from ruamel.yaml.error import YAMLError
-
     if old.params == new.params:
         return False
     try:
         return repr(blocks.load(old.params)) != repr(blocks.load(new.params))
-    except (YAMLError, ValueError):
+    except blocks.NotYaml:
         return sections(old.params) != sections(new.params)
 
 

@@ -7,7 +7,6 @@ import math
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -197,12 +196,11 @@ def test_why_is_told_with_its_kind(good: Lab) -> None:
 def test_names_of_variants_and_stages_are_only_text_in_markdown(good: Lab) -> None:
     view = good.compare("main", "good")
     (side,) = view.sides
-    side = replace(
-        side,
-        numbers=tuple(replace(number, variant=NASTY) for number in side.numbers),
+    side = side._replace(
+        numbers=tuple(number._replace(variant=NASTY) for number in side.numbers),
         code=tuple(file._replace(stages=(NASTY,)) for file in side.code),
     )
-    said = markdown.write(replace(view, sides=(side,)))
+    said = markdown.write(view._replace(sides=(side,)))
     outside_code = re.sub(r"`[^`\n]*`", "", said)
     assert "<script>" not in outside_code
     assert "@all" not in outside_code
