@@ -35,7 +35,7 @@ SMALL, LEADERS = 16, 8
 """In a bucket of up to SMALL texts all pairs are measured; in a larger one each text with the first LEADERS of the
 bucket and with the one before it: a million texts from one template take time, not the square of it."""
 
-_BETWEEN = r"[\p{P}\p{Z}\p{C}]+"
+_BETWEEN = r"[\p{P}\p{C}]+"
 _UNSPACED = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Khmer}\p{Lao}\p{Myanmar}])"
 """Scripts that put no space between words: each sign counts as a word."""
 
