@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,11 +53,15 @@ def _detail(first: str, labels: str | None) -> str:
 
 
 def _labels(rows: pa.Table, firsts: NDArray[np.int64], members: NDArray[np.int64]) -> dict[int, str]:
-    """The labels of each cluster that has several, by its first's position: `no / yes`."""
+    """The labels of each cluster that has several, by its first's position: `no / yes`.
+
+    A label that is the letter of an option does not count: each row has its options in an order of its own.
+    """
+    some = rows.select(["label", "choices"]).take(pa.array(members)).to_pylist()
     found: dict[int, set[str]] = {}
-    for first, label in zip(firsts[members].tolist(), rows["label"].take(pa.array(members)).to_pylist(), strict=True):
-        if label is not None:
-            found.setdefault(first, set()).add(label)
+    for first, row in zip(firsts[members].tolist(), some, strict=True):
+        if row["label"] is not None and row["choices"] != list(ascii_uppercase[: len(row["choices"] or ())]):
+            found.setdefault(first, set()).add(row["label"])
     return {first: " / ".join(sorted(labels)) for first, labels in found.items() if len(labels) > 1}
 
 

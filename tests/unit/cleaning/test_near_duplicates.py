@@ -52,6 +52,11 @@ def test_labels_that_differ_are_told() -> None:
     assert found.figures["labels_differ"] == 1
 
 
+def test_letters_of_options_in_another_order_are_no_labels_that_differ() -> None:
+    found = _find([row(LONG, "A", choices=["A", "B"]), row(NEAR, "B", choices=["A", "B"])])
+    assert found.by_position[1].detail == f"of row id of {LONG}"
+
+
 def test_tasks_do_not_meet() -> None:
     found = _find([row(LONG), row(NEAR, task="u")])
     assert not found.by_position
