@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 TEXTS = ("text", "completion", "rejected")
 
+ORDINARY = r"\t\n\f\r -~‘’“”–—…•"
+"""ASCII and typographic signs, of which no damage consists: most English texts have no others."""
 CONTROLS = re.compile(r"\x1b\[[\d;]*[A-Za-z]|[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 """Colours of terminals, and control characters that are no white space."""
 
@@ -103,12 +105,8 @@ def _mend(text: str, repairs: Repairs, choices: Collection[str]) -> str:
 
 
 def _may_be_damaged(texts: pa.ChunkedArray, markup: bool) -> NDArray[np.bool_]:
-    """Cheaply, of all texts (n,): all but plain ASCII is looked at."""
-    suspect = pc.or_(
-        pc.invert(pc.string_is_ascii(texts)), pc.match_substring_regex(texts, r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
-    )
-    if markup:
-        suspect = pc.or_(suspect, pc.match_substring_regex(texts, "[<&]"))
+    """Cheaply, of all texts (n,): those of ordinary signs only are not looked at."""
+    suspect = pc.match_substring_regex(texts, f"[^{ORDINARY}]|[<&]" if markup else f"[^{ORDINARY}]")
     mask: NDArray[np.bool_] = pc.fill_null(suspect, False).to_numpy(zero_copy_only=False)
     return mask
 
