@@ -47,6 +47,11 @@ def test_english_that_looks_foreign(text: str) -> None:
     assert not language.find(table([row(text)]), _rule("en"), CONTEXT).by_position
 
 
+def test_numbers_do_not_hide_another_language() -> None:
+    text = "V roce 2020 stála kniha 350 korun a 20 haléřů."
+    assert language.find(table([row(text)]), _rule("en"), CONTEXT).by_position[0].detail == "likely cs"
+
+
 @pytest.mark.parametrize("text", [None, "", "Der Patient", "1 2 3 4 5 6 7 8 9", "疼痛", "https://a.de/b " * 9])
 def test_what_has_few_words_is_not_judged(text: str | None) -> None:
     findings = language.find(table([row(text)]), _rule("en"), CONTEXT)
