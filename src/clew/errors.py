@@ -11,6 +11,9 @@ ClewError
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 
 class ClewError(Exception):
     """An error that the user can mend; printed at one boundary, without a traceback.
@@ -23,6 +26,9 @@ class ClewError(Exception):
     def __init__(self, what: str, *, where: str, fix: str) -> None:
         super().__init__(what, where, fix)
         self.what, self.where, self.fix = what, where, fix
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(type(self), self.what, where=self.where, fix=self.fix), ()
 
     def __str__(self) -> str:
         if "\n" in self.what:

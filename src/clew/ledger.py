@@ -13,7 +13,8 @@ Rows in = rows kept or changed + rows dropped; rows out = rows kept or changed +
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
@@ -99,15 +100,51 @@ def found(rule: str, finding: Finding) -> dict[str, Any]:
     }
 
 
+def table(stage: str, columns: Mapping[str, Any]) -> pa.Table:
+    """Entries from columns: lists or arrays (n,), `row_id` among them. Without parents, and null what is not given."""
+    n = len(columns["row_id"])
+    given = {"stage": pa.repeat(stage, n), "parent_ids": [[]] * n, **columns}
+    arrays = []
+    for field in SCHEMA:
+        values = given.get(field.name, [None] * n)
+        arrays.append(pa.array(values, type=field.type) if isinstance(values, list) else values)
+    return pa.table(arrays, schema=SCHEMA)
+
+
+class Book:
+    """A ledger that is being written."""
+
+    def __init__(self, stage: str, put: Callable[[pa.Table], None]) -> None:
+        self._stage, self._put = stage, put
+        self._count: Counter[str] = Counter()
+
+    def put(self, entries: pa.Table) -> None:
+        """Append entries (a table in SCHEMA)."""
+        for pair in entries["decision"].value_counts().to_pylist():
+            self._count[pair["values"]] += pair["counts"]
+        self._put(entries)
+
+    def check(self, *, rows_in: int, rows_out: int) -> None:
+        """Refuse a ledger that does not account for every row."""
+        count = self._count
+        stay = count["kept"] + count["changed"]
+        if rows_in != stay + count["dropped"] or rows_out != stay + count["added"]:
+            what = f"the ledger does not add up: {rows_in} in, {rows_out} out, {dict(count)}"
+            raise AssertionError(f"{self._stage}: {what}")
+
+
+@contextmanager
+def writer(stage: str) -> Iterator[Book]:
+    """A stage's ledger, which appears when the block ends well. `Book.check` belongs to the block's end."""
+    with io.parquet_writer(paths.ledger(stage), SCHEMA) as put:
+        yield Book(stage, put)
+
+
 def write(stage: str, entries: list[dict[str, Any]] | pa.Table, *, rows_in: int, rows_out: int) -> None:
     """Write a stage's ledger (entries, or a table in SCHEMA); refuse one that does not account for every row."""
-    table = entries if isinstance(entries, pa.Table) else pa.Table.from_pylist(entries, schema=SCHEMA)
-    count = Counter({pair["values"]: pair["counts"] for pair in table["decision"].value_counts().to_pylist()})
-    stay = count["kept"] + count["changed"]
-    if rows_in != stay + count["dropped"] or rows_out != stay + count["added"]:
-        raise AssertionError(f"{stage}: the ledger does not add up: {rows_in} in, {rows_out} out, {dict(count)}")
-    with io.parquet_writer(paths.ledger(stage), SCHEMA) as put:
-        put(table)
+    with writer(stage) as book:
+        book.put(entries if isinstance(entries, pa.Table) else pa.Table.from_pylist(entries, schema=SCHEMA))
+        book.check(rows_in=rows_in, rows_out=rows_out)
 
 
 def read(stage: str) -> list[dict[str, Any]]:

@@ -9,16 +9,13 @@ build something huge: `**` is refused, `*` is for small numbers.
 
 from __future__ import annotations
 
-import csv
 import difflib
+import functools
 import hashlib
-import json
 import random
 import re
 import string
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from clew.errors import DataError
@@ -36,6 +33,9 @@ COLUMNS_TOLD = 12
 
 Record = dict[str, Any]
 Render = Callable[[str, Mapping[str, Any]], str]
+Draw = Callable[[], random.Random]
+Part = tuple[str, str]
+"""Of a template: text as it stands, or the name of a column; the other is empty."""
 Parsed = TypeVar("Parsed")
 
 
@@ -45,59 +45,6 @@ class Unfit(Exception):  # noqa: N818 - a record's verdict, not an error of the 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
         self.reason, self.detail = reason, detail
-
-
-def records(path: Path, form: str) -> Iterator[Record]:
-    """The records of a file, in order: dicts of column → value. Columns of one name are a ValueError.
-
-    What is no record (a line of JSONL that is not an object or has a key twice, a row of CSV with more or fewer
-    fields than columns) comes as {None: what it is}.
-    """
-    if form == "csv":
-        csv.field_size_limit(1 << 30)
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = (
-                fields for fields in csv.reader(file, strict=True) if fields
-            )  # an open quote must not swallow rows
-            header = next(lines, [])
-            _check_unique(header)
-            yield from (_csv_row(header, fields) for fields in lines)
-    elif form == "jsonl":
-        with path.open(encoding="utf-8-sig") as file:
-            yield from (_json_line(line) for line in file if line.strip())
-    else:
-        import pyarrow.parquet as pq
-
-        file = pq.ParquetFile(path)
-        _check_unique(file.schema_arrow.names)
-        for batch in file.iter_batches():
-            yield from batch.to_pylist()
-
-
-def _check_unique(names: list[str]) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ValueError(f"column `{twice[0]}` stands there twice")
-
-
-def _csv_row(header: list[str], fields: list[str]) -> Record:
-    if len(fields) != len(header):
-        return {None: f"{len(fields)} fields, not {len(header)}: {fields}"}  # type: ignore[dict-item]
-    return dict(zip(header, fields, strict=True))
-
-
-def _json_line(line: str) -> Record:
-    try:
-        value = json.loads(line, object_pairs_hook=_object)
-        json.dumps(value, ensure_ascii=False).encode()  # lone surrogates have no UTF-8
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {None: line}  # type: ignore[dict-item]
-
-
-def _object(pairs: list[tuple[str, Any]]) -> Record:
-    _check_unique([name for name, _ in pairs])
-    return dict(pairs)
 
 
 def _sandbox() -> SandboxedEnvironment:
@@ -143,14 +90,21 @@ def renderer() -> Render:
     import jinja2
 
     environment = _sandbox()
-    compiled: dict[str, jinja2.Template] = {}
+    compiled: dict[str, tuple[jinja2.Template, Sequence[Part] | None, Set[str]]] = {}
 
     def render(template: str, values: Mapping[str, Any]) -> str:
         if template not in compiled:
-            compiled[template] = _parsed(environment.from_string, template)
+            whole = _parsed(environment.from_string, template)
+            parts = _parts(environment, template)
+            compiled[template] = whole, parts, {name for _, name in parts or () if name}
+        whole, parts, needed = compiled[template]
         try:
-            text = compiled[template].render({**values, "record": values}).strip()
-            text.encode()  # a template can write a lone surrogate
+            if parts is not None and values.keys() >= needed:
+                text = "".join([str(values[name]) if name else written for written, name in parts]).strip()
+            else:
+                text = whole.render({**values, "record": values}).strip()
+            if not text.isascii():
+                text.encode()  # a template can write a lone surrogate
         except jinja2.exceptions.SecurityError as error:
             raise DataError(
                 f"a template reaches outside its sandbox ({error})",
@@ -162,6 +116,22 @@ def renderer() -> Render:
         return text
 
     return render
+
+
+def _parts(environment: SandboxedEnvironment, template: str) -> Sequence[Part] | None:
+    """The parts of a template that only puts columns into text, for which Jinja would take ten times as long."""
+    from jinja2 import nodes
+
+    parts: list[Part] = []
+    for output in environment.parse(template).body:
+        for node in output.nodes if isinstance(output, nodes.Output) else [output]:
+            if isinstance(node, nodes.TemplateData):
+                parts.append((node.data, ""))
+            elif isinstance(node, nodes.Name) and node.name not in ("record", "self", "super"):
+                parts.append(("", node.name))
+            else:
+                return None
+    return parts
 
 
 def columns(mapping: params.Mapping, task: str) -> set[str]:
@@ -213,7 +183,7 @@ def content(task: str, mapping: Any, record: Record, render: Render) -> Record:
         raise Unfit("malformed", str(record[None])[:200])  # type: ignore[index]
     record = {name: "" if value is None else value for name, value in record.items()}
     text = render(mapping.text, record)
-    answer = ANSWERS[mapping.kind](mapping, record, render, random.Random(_seed(text)))  # noqa: S311
+    answer = ANSWERS[mapping.kind](mapping, record, render, lambda: random.Random(_seed(text)))  # noqa: S311
     messages = [{"role": "user", "content": render(mapping.prompt, record | answer.pop("shown", {}))}]
     if mapping.system is not None:
         messages.insert(0, {"role": "system", "content": render(mapping.system, record)})
@@ -225,27 +195,30 @@ def _seed(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(normalise(text).encode(), digest_size=8).digest())
 
 
-def _label(mapping: params.LabelMapping, record: Record, render: Render, draw: random.Random) -> Record:
+def _label(mapping: params.LabelMapping, record: Record, render: Render, draw: Draw) -> Record:
     found = render(mapping.label, record)
     if found not in mapping.values:
         raise Unfit("unknown_label", found[:200])
     label = mapping.values[found]
     choices = list(dict.fromkeys(mapping.values.values()))
     others = [choice for choice in choices if choice != label]
-    rejected = draw.choice(others) if mapping.rejected and others else None
+    rejected = None
+    if mapping.rejected and others:
+        rejected = draw().choice(others) if len(others) > 1 else others[0]
     return {"completion": label, "label": label, "choices": choices, "rejected": rejected}
 
 
-def _options(mapping: params.OptionsMapping, record: Record, render: Render, draw: random.Random) -> Record:
-    front = re.compile(mapping.strip)
+def _options(mapping: params.OptionsMapping, record: Record, render: Render, draw: Draw) -> Record:
+    front = _compiled(mapping.strip)
     options = [_without(front, line) for line in render(mapping.options, record).splitlines() if line.strip()]
     answer = _without(front, render(mapping.answer, record))
     if not 2 <= len(options) <= len(string.ascii_uppercase):
         raise Unfit("number_of_options", str(len(options)))
     if options.count(answer) != 1:
         raise Unfit("answer_not_one_of_the_options", answer[:200])
+    drawn = draw()
     if mapping.shuffle:
-        draw.shuffle(options)
+        drawn.shuffle(options)
     letters = list(string.ascii_uppercase[: len(options)])
     label = letters[options.index(answer)]
     others = [letter for letter in letters if letter != label]
@@ -254,7 +227,7 @@ def _options(mapping: params.OptionsMapping, record: Record, render: Render, dra
         "completion": label,
         "label": label,
         "choices": letters,
-        "rejected": draw.choice(others) if mapping.rejected else None,
+        "rejected": drawn.choice(others) if mapping.rejected else None,
         "shown": {"options": shown},
     }
 
@@ -264,7 +237,7 @@ def _without(front: re.Pattern[str], line: str) -> str:
     return line[found.end() if found else 0 :].strip()
 
 
-def _text(mapping: params.TextMapping, record: Record, render: Render, draw: random.Random) -> Record:  # noqa: ARG001
+def _text(mapping: params.TextMapping, record: Record, render: Render, draw: Draw) -> Record:  # noqa: ARG001
     return {
         "completion": render(mapping.completion, record),
         "label": None,
@@ -273,7 +246,7 @@ def _text(mapping: params.TextMapping, record: Record, render: Render, draw: ran
     }
 
 
-ANSWERS: dict[str, Callable[[Any, Record, Render, random.Random], Record]] = {
+ANSWERS: dict[str, Callable[[Any, Record, Render, Draw], Record]] = {
     "label": _label,
     "options": _options,
     "text": _text,
@@ -281,11 +254,14 @@ ANSWERS: dict[str, Callable[[Any, Record, Render, random.Random], Record]] = {
 """kind of mapping → completion, label, choices and rejected of a record."""
 
 
+_compiled = functools.lru_cache(1 << 10)(re.compile)
+
+
 def groups(mapping: params.Mapping, text: str) -> dict[str, str] | None:
     """attribute → value, where the pattern of exactly one value is found in the text; None where there is none."""
     found = {}
     for attribute, patterns in mapping.groups.items():
-        values = [value for value, pattern in patterns.items() if re.search(pattern, text)]
+        values = [value for value, pattern in patterns.items() if _compiled(pattern).search(text)]
         if len(values) == 1:
             found[attribute] = values[0]
     return found or None

@@ -9,6 +9,7 @@ are no defaults: DVC cannot see a value that lives in Python, so a model would c
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
-from clew import params_checks, params_file, sources
+from clew import missing_values, params_checks, params_file, sources
 from clew.errors import ParamsError, SourceError
 from clew.params_clean import Clean as Clean
 from clew.params_section import Count, Name, Positive, Section, Sha256, Share
@@ -43,6 +44,24 @@ def _uri(uri: str) -> str:
 
 Template = Annotated[str, Field(description="a Jinja template over the record's columns, sandboxed")]
 Regex = Annotated[str, AfterValidator(_regex), Field(description="a Python regular expression")]
+def _encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except LookupError as error:
+        raise ValueError(f"no encoding of text ({error})") from None
+    return name
+
+
+def _delimiter(sign: str) -> str:
+    try:
+        csv.reader([], delimiter=sign)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"no delimiter ({error})") from None
+    if sign in '"\r\n':
+        raise ValueError("no delimiter: quotes and line ends have their own meaning")
+    return sign
+
+
 Precision = Literal["auto", "float32", "bfloat16"]
 """How matrix products are computed. auto: bfloat16 where the device has it in hardware, else float32."""
 
@@ -84,12 +103,49 @@ class FetchModel(Source):
 
 class Mapping(Section):
     """How the records of one source become rows; the columns are named by the templates."""
+class CsvFormat(Section):
+    """CSV that is not UTF-8 with commas: `{kind: csv, encoding: cp1252, delimiter: ";"}`."""
+
+    kind: Literal["csv"]
+    encoding: Annotated[str, AfterValidator(_encoding)]
+    """As Python names it: cp1252, latin-1, utf-16, shift_jis …"""
+    delimiter: Annotated[str, AfterValidator(_delimiter)]
+    """One character; a tab is "\\t"."""
+
+
+class Constant(Section):
+    """Fill with this."""
+
+    constant: str
+
+
+class MissingColumn(Section):
+    """What happens to a record in which a column is empty, or not of its type."""
+
+    type: Literal["number", "date", "category"]
+    """A date is YYYY-MM-DD, with a time after it or not; a category is any text."""
+    action: Literal["drop", "fail", "most_frequent", "median", "mean"] | Constant
+    """drop the record, fail the stage, or fill: with the most frequent value of the task's records, the median or mean
+    of its numbers, or {constant: …}."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> MissingColumn:
+        if self.action in ("median", "mean") and self.type != "number":
+            raise ValueError(f"`{self.action}` is of numbers; a {self.type} has a most_frequent value")
+        if isinstance(self.action, Constant) and (why := missing_values.lacking(self.action.constant, self.type)):
+            raise ValueError(f"the constant {self.action.constant!r} is {why}")
+        return self
+
+
 
     source: Name
     """A name under fetch_data.sources."""
     files: str
     """Glob below data/raw/<source>/."""
-    format: Literal["csv", "jsonl", "parquet"]
+    format: Literal["csv", "jsonl", "parquet"] | CsvFormat
+    """csv: UTF-8 with commas."""
+    missing: dict[str, MissingColumn]
+    """column: what happens where it is empty; columns that are not named here are empty text."""
     system: Template | None
     """System message, or null for none."""
     prompt: Template

@@ -13,8 +13,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
+
 
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
@@ -34,6 +43,33 @@ def run(args: Sequence[str], *, env: Mapping[str, str] | None = None) -> subproc
         check=False,
         preexec_fn=_dies_with(os.getpid()),
     )
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def each(function: Callable[[Given], Found], items: Iterable[Given], workers: int) -> Iterator[Found]:
+    """`map(function, items)` on so many processes: in order, a few items ahead. function: importable by its name."""
+    if workers == 1:
+        yield from map(function, items)
+        return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    context = multiprocessing.get_context("spawn")  # a fork would copy locks that threads of pyarrow hold
+    with ProcessPoolExecutor(workers, context, initializer=die_with_parent) as pool:
+        waiting: deque[Future[Found]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _dies_with(parent: int) -> Callable[[], None] | None:

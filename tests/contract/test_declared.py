@@ -164,7 +164,7 @@ def _paths_used(stage: str) -> set[str]:
             value = getattr(paths, node.attr, None) if node.value.id == "paths" else None
             if isinstance(value, Path):
                 found.add(value.as_posix())
-            if (node.value.id, node.attr) == ("ledger", "write"):
+            if node.value.id == "ledger" and node.attr in ("write", "writer"):
                 found.add(paths.ledger(stage).as_posix())
             if (node.value.id, node.attr) == ("paths", "ledger"):
                 found.add(paths.LEDGER.as_posix())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -16,6 +15,7 @@ from clew import mapping, params
 from clew.errors import DataError
 
 COMMON = {"source": "s", "files": "*", "system": None, "prompt": "{{ text }}?", "text": "{{ text }}", "groups": {}}
+COMMON |= {"missing": {}}
 LABEL = COMMON | {"kind": "label", "label": "{{ label }}", "values": {"1": "yes", "0": "no"}, "rejected": True}
 OPTIONS = COMMON | {
     "kind": "options",
@@ -156,28 +156,3 @@ def test_of_many_columns_the_first_and_the_nearest_are_told_on_one_line() -> Non
     with pytest.raises(DataError, match=r"did you mean `te xt`\?.* column 0, .*, column 11 and 2,990 more") as error:
         mapping.check_columns(_mapping(**LABEL), "t", record, "f.csv")
     assert "\n" not in str(error.value)
-
-
-def test_what_is_no_record_comes_as_what_it_is(tmp_path: Path) -> None:
-    file = tmp_path / "a"
-    file.write_text("\nlabel,text,context\n1,hi she\n\n1,a,b,c\n0,d,\n")
-    assert list(mapping.records(file, "csv")) == [
-        {None: "2 fields, not 3: ['1', 'hi she']"},
-        {None: "4 fields, not 3: ['1', 'a', 'b', 'c']"},
-        {"label": "0", "text": "d", "context": ""},
-    ]
-    for line in ('{"text": "a", "text": "b"}', '{"text": "\\ud800"}', "[1]", '"text"'):
-        file.write_text(line)
-        assert list(mapping.records(file, "jsonl")) == [{None: line}]
-
-
-def test_records_are_read_from_csv_jsonl_and_parquet(tmp_path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    (tmp_path / "a.csv").write_text('\ufefftext,label\n"two\nlines",1\n', encoding="utf-8")
-    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n\n[1]\n{bad\n')
-    pq.write_table(pa.table({"text": ["x"]}), tmp_path / "a.parquet")
-    assert list(mapping.records(tmp_path / "a.csv", "csv")) == [{"text": "two\nlines", "label": "1"}]
-    assert [None in record for record in mapping.records(tmp_path / "a.jsonl", "jsonl")] == [False, True, True]
-    assert list(mapping.records(tmp_path / "a.parquet", "parquet")) == [{"text": "x"}]

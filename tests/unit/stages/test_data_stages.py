@@ -120,7 +120,7 @@ def test_missing_files_columns_and_encodings_are_told() -> None:
     with pytest.raises(DataError, match="column `post` is missing"):
         prepare.run(_params(prepare__tasks__stress__text="{{ post }}").prepare)
     (paths.RAW / "dreaddit/posts.csv").write_bytes(b"text,label\n\xe9,1\n")
-    with pytest.raises(DataError, match="byte 11 is not UTF-8"):
+    with pytest.raises(DataError, match='posts.csv record 0: "byte 0xe9 is not utf-8'):
         prepare.run(_params().prepare)
     (paths.RAW / "dreaddit/posts.csv").write_text("text,label\n")
     with pytest.raises(DataError, match="no records"):
@@ -134,7 +134,9 @@ def test_an_empty_split_and_nothing_left_are_told() -> None:
     clean.run(p.clean, 13)
     with pytest.raises(DataError, match="the valid split is empty"):
         split.run(p.split, 13)
-    p = _params(clean__length={"action": "drop", "min_words": 50, "max_words": 60}, clean__label_noise__tasks=["stress"])
+    p = _params(
+        clean__length={"action": "drop", "min_words": 50, "max_words": 60}, clean__label_noise__tasks=["stress"]
+    )
     with pytest.raises(DataError, match="clean: no row is left of 30: length 30"):
         clean.run(p.clean, 13)
 
@@ -177,7 +179,9 @@ def test_files_that_cannot_be_read_are_told_on_one_line() -> None:
     _posts(3, '"open,1', "next,0")
     folder = paths.RAW / "dreaddit"
     assert "`a**.csv`" in _prepare_of("a**.csv")
-    assert "posts.csv cannot be read as csv: unexpected end of data" in _prepare_of("posts.csv")
+    assert "posts.csv cannot be read as csv: a quote that opens in line 5 is not closed by line 6" in _prepare_of(
+        "posts.csv"
+    )
     (folder / "posts.csv").write_text('text,"la\nbel","la\nbel"\na,1,1\n')
     assert "column `la bel` stands there twice" in _prepare_of("posts.csv")
     pq.write_table(pa.table([["a"], ["b"]], names=["text", "text"]), folder / "twice.parquet")
