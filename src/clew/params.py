@@ -42,8 +42,6 @@ def _uri(uri: str) -> str:
     return uri
 
 
-Template = Annotated[str, Field(description="a Jinja template over the record's columns, sandboxed")]
-Regex = Annotated[str, AfterValidator(_regex), Field(description="a Python regular expression")]
 def _encoding(name: str) -> str:
     try:
         "".encode(name)
@@ -62,6 +60,8 @@ def _delimiter(sign: str) -> str:
     return sign
 
 
+Template = Annotated[str, Field(description="a Jinja template over the record's columns, sandboxed")]
+Regex = Annotated[str, AfterValidator(_regex), Field(description="a Python regular expression")]
 Precision = Literal["auto", "float32", "bfloat16"]
 """How matrix products are computed. auto: bfloat16 where the device has it in hardware, else float32."""
 
@@ -101,8 +101,6 @@ class FetchModel(Source):
     random_init: RandomInit | None
 
 
-class Mapping(Section):
-    """How the records of one source become rows; the columns are named by the templates."""
 class CsvFormat(Section):
     """CSV that is not UTF-8 with commas: `{kind: csv, encoding: cp1252, delimiter: ";"}`."""
 
@@ -137,6 +135,8 @@ class MissingColumn(Section):
         return self
 
 
+class Mapping(Section):
+    """How the records of one source become rows; the columns are named by the templates."""
 
     source: Name
     """A name under fetch_data.sources."""
