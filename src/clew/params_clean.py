@@ -214,7 +214,8 @@ class LabelNoiseRule(Section):
     threshold: Share
     """Doubted are those that confident learning finds and whose own label has a probability below this."""
     min_accuracy: Share
-    """They are dropped where the cross-validated classifier is at least this accurate …"""
+    """They are dropped where the cross-validated classifier is at least this accurate against right labels (estimated
+    from the given ones, see clean.json) …"""
     otherwise: Literal["downweight", "review"]
     """… and meet this fate below it."""
 

@@ -1,18 +1,19 @@
 """Labels that are probably wrong: confident learning (Northcutt, Jiang and Chuang, JAIR 2021) by cleanlab.
 
 The precision of what it finds follows the accuracy of the classifier behind it: at .97 nine of ten finds are right,
-at .81 fewer than half. So the measured accuracy decides: drop at or above `min_accuracy`, else weigh less or review.
+at .81 fewer than half. So the accuracy decides: drop at or above `min_accuracy`, else weigh less or review.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
 
+from clew.cleaning import crossval, features, terms
 from clew.cleaning.finding import Action, Context, Finding, Findings
 from clew.errors import DataError
 
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clew.params_clean import LabelNoiseRule
+
+MOST_TERMS = 2**17
+WEIGHTS = 2**22
+"""Terms times classes, at most: what the classifier needs memory for."""
+
+
+class Doubts(NamedTuple):
+    """doubted (n,); own (n,): the probability of each row's own label; likeliest (n,): the most probable label."""
+
+    doubted: NDArray[np.bool_]
+    own: NDArray[np.float64]
+    likeliest: NDArray[np.object_]
+    accuracy: crossval.Accuracy
 
 
 def find(rows: pa.Table, rule: LabelNoiseRule, context: Context) -> Findings:
@@ -34,103 +48,94 @@ def find(rows: pa.Table, rule: LabelNoiseRule, context: Context) -> Findings:
     scores = np.full(len(rows), np.nan, dtype=np.float32)
     for task in rule.tasks:
         positions = np.flatnonzero(pc.equal(rows["task"], task).to_numpy(zero_copy_only=False))
-        of_task = rows.select(["text", "label"]).take(positions)
-        texts, labels = of_task["text"].to_pylist(), of_task["label"].to_pylist()
-        _check(task, labels, rule.folds)
-        try:
-            doubted, confidence, accuracy = doubts(texts, labels, rule.folds, context.seed)
-        except NoTerms:
-            raise DataError(
-                "the texts hold no characters to learn from",
-                where=f"clean.label_noise.tasks: {task}",
-                fix="Take the task out, or mend its text under prepare.",
-            ) from None
-        action: Action = "drop" if accuracy >= rule.min_accuracy else rule.otherwise
-        scores[positions[doubted]] = confidence[doubted]
-        told = f"classifier accuracy {accuracy:.3f}"
-        below = np.flatnonzero(doubted & (confidence < rule.threshold))
-        for position, own in zip(positions[below].tolist(), confidence[below].tolist(), strict=True):
-            found[position] = Finding(action, score=own, threshold=rule.threshold, detail=told)
-        figures[task] = {
-            "accuracy": accuracy,
-            "n": len(labels),
-            "doubted": len(below),
-            "action": action,
-            "why": f"accuracy {accuracy:.3f} is {'at least' if action == 'drop' else 'below'} {rule.min_accuracy}",
-        }
+        of_task = rows.select(["text", "label", "cluster"]).take(positions)
+        labels, clusters = of_task["label"].to_pylist(), of_task["cluster"].to_pylist()
+        where = f"clean.label_noise.tasks: {task}"
+        check(labels, clusters, rule.folds, where, "clean.label_noise.folds")
+        vectors = features_of(of_task["text"].to_pylist(), len(set(labels)), context, where)
+        doubts = doubted(vectors, labels, clusters, rule.folds, context.seed)
+        action = decided(doubts.accuracy, rule.min_accuracy, rule.otherwise)
+        scores[positions[doubts.doubted]] = doubts.own[doubts.doubted]
+        below = np.flatnonzero(doubts.doubted & (doubts.own < rule.threshold))
+        told = f"classifier accuracy {doubts.accuracy.true:.3f}"
+        for index in below.tolist():
+            detail = f"{labels[index]}, probably {doubts.likeliest[index]}; {told}"
+            found[int(positions[index])] = Finding(action, float(doubts.own[index]), rule.threshold, detail)
+        figures[task] = {"n": len(labels), "doubted": len(below)} | figures_of(
+            doubts.accuracy, action, rule.min_accuracy
+        )
     return Findings(found, scores, figures)
 
 
-def doubts(
-    texts: list[str], labels: list[str], folds: int, seed: int
-) -> tuple[NDArray[np.bool_], NDArray[np.float64], float]:
-    """Which labels are doubted (n,), the probability given to each row's own label (n,), and the accuracy.
+def features_of(texts: Sequence[str | None], classes: int, context: Context, where: str) -> Any:
+    """Texts as numbers (n, d), as clean.features says: sparse tf-idf (not reduced, which tells more), or embeddings."""
+    written = [text or "" for text in texts]
+    if context.features.kind != "tfidf":
+        return features.embed(written, context.features, context.seed)
+    try:
+        return terms.tfidf(written, min(MOST_TERMS, WEIGHTS // classes))
+    except terms.NoTerms:
+        raise DataError(
+            "the texts hold no characters to learn from",
+            where=where,
+            fix="Take the task out, or mend its text under prepare.",
+        ) from None
 
-    Probabilities are out of fold: logistic regression on tf-idf of words and word pairs, or of characters and their
-    pairs where words are not told apart or never recur; issues by cleanlab's `prune_by_noise_rate`.
-    """
+
+def doubted(vectors: Any, labels: Sequence[str], clusters: Sequence[str | None], folds: int, seed: int) -> Doubts:
+    """What confident learning says of labels: cleanlab's `prune_by_noise_rate` on out-of-fold probabilities."""
     from cleanlab.filter import find_label_issues
 
-    classes, codes = np.unique(labels, return_inverse=True)
-    probabilities = _probabilities(texts, codes, folds, seed)
+    classes = np.array(sorted(set(labels)), dtype=object)
+    index = {label: code for code, label in enumerate(classes)}
+    codes = np.fromiter(map(index.__getitem__, labels), np.int64, len(labels))
+    probabilities = crossval.probabilities(vectors, codes, crossval.folds(codes, clusters, folds, seed), seed)
     issues = find_label_issues(codes, probabilities, filter_by="prune_by_noise_rate", n_jobs=1)
-    accuracy = float((probabilities.argmax(axis=1) == codes).mean())
-    assert probabilities.shape == (len(labels), len(classes))  # noqa: S101 - every class stands in every fold
-    return issues, probabilities[np.arange(len(codes)), codes], accuracy
+    own = probabilities[np.arange(len(codes)), codes]
+    return Doubts(issues, own, classes[probabilities.argmax(axis=1)], crossval.accuracy(codes, probabilities))
 
 
-class NoTerms(Exception):  # noqa: N818 - told as a DataError with the task's name
-    """The texts hold nothing to learn from."""
+def decided(accuracy: crossval.Accuracy, min_accuracy: float, otherwise: Action) -> Action:
+    """What happens to what a classifier doubts."""
+    return "drop" if accuracy.true >= min_accuracy else otherwise
 
 
-UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-"""Letters of scripts without spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, kana, Han."""
+def figures_of(accuracy: crossval.Accuracy, action: Action, min_accuracy: float) -> dict[str, Any]:
+    """For metrics/clean.json: how good the classifier is, what follows and why."""
+    word = "at least" if action == "drop" else "below"
+    return {
+        "accuracy": accuracy.true,
+        "accuracy_on_given_labels": accuracy.given,
+        "noise": accuracy.noise,
+        "action": action,
+        "why": f"accuracy {accuracy.true:.3f} is {word} {min_accuracy}",
+    }
 
 
-def _probabilities(texts: list[str], codes: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.float64]:
-    """Of each class, out of fold (n, classes); from words, or from characters where words say nothing."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from threadpoolctl import threadpool_limits
-
-    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
-    characters = TfidfVectorizer(ngram_range=(1, 2), analyzer="char", sublinear_tf=True)
-    unspaced = sum(len(UNSPACED.findall(text)) for text in texts)
-    letters = sum(character.isalpha() for text in texts for character in text)
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for features in [characters] if 2 * unspaced > letters else [words, characters]:
-        model = make_pipeline(features, LogisticRegression(C=10, max_iter=1000))
-        try:
-            with threadpool_limits(1):  # small products: threads that wait for each other take ten times as long
-                found: NDArray[np.float64] = cross_val_predict(model, texts, codes, cv=splitter, method="predict_proba")
-            return found
-        except ValueError as error:
-            if "terms" not in str(error) and "vocabulary" not in str(error):
-                raise
-    raise NoTerms
-
-
-def _check(task: str, labels: list[str], folds: int) -> None:
-    counts = Counter(labels)
-    where = f"clean.label_noise.tasks: {task}"
+def check(labels: Sequence[str], clusters: Sequence[str | None], folds: int, where: str, param: str) -> None:
+    """Raise a DataError unless there are two classes, each in as many rows (clusters as one) as there are folds."""
+    counts = Counter(dict.fromkeys(labels, 0))
+    seen: set[str | None] = set()
+    for label, cluster in zip(labels, clusters, strict=True):
+        if cluster is None or cluster not in seen:
+            counts[label] += 1
+            seen.add(cluster)
     if not counts:
         raise DataError(
-            "the rules before label noise left no row of the task",
+            "the rules before it left no row of the task",
             where=where,
-            fix="Loosen clean.missing, clean.length or clean.duplicates, or take the task out.",
+            fix="Loosen the rules before it, or take the task out.",
         )
     if len(counts) < 2:
         raise DataError(
-            f"label noise needs two classes, and the rows that are left have one ({next(iter(counts))})",
+            f"two classes are needed, and the rows that are left have one ({next(iter(counts))})",
             where=where,
-            fix="Take the task out of clean.label_noise.tasks, or mend its label mapping under prepare.",
+            fix="Take the task out, or mend its label mapping under prepare.",
         )
     label, rarest = min(counts.items(), key=lambda pair: (pair[1], pair[0]))
     if rarest < folds:
         raise DataError(
-            f"label `{label}` has {rarest} rows, fewer than clean.label_noise.folds = {folds}",
+            f"label `{label}` has {rarest} rows (near duplicates as one), fewer than {param} = {folds}",
             where=where,
             fix="Lower the folds or take the task out.",
         )

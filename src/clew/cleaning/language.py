@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clew.cleaning.finding import Context, Finding, Findings
-from clew.cleaning.label_noise import UNSPACED
+from clew.cleaning.terms import UNSPACED
 
 if TYPE_CHECKING:
     import pyarrow as pa
