@@ -30,15 +30,12 @@ QUOTED = r"\"(?P<double>[^\"\\\n]*)\"|'(?P<single>[^'\n]*)'"
 WORD = r"(?P<word>[A-Za-z_/][\w./@+-]*(?: [\w./@+-]+)*)"
 TEXT = r"(?P<text>[A-Za-z_/$](?:[^\s:#]|:(?=\S)|(?<! )#| (?=[^ #]))*)"
 """Outside of brackets a text may hold all but `: ` and ` #`."""
-ITEM = re.compile(rf"(?:{KEY} +)?(?:{NUMBER}|{QUOTED}|{WORD})(?= *(?:,|$))")
-FLAT = re.sub(r"[?]P<\w+>", "?:", f"(?:{NUMBER}|{QUOTED}|{WORD})")
-PAIR = re.sub(r"[?]P<\w+>", "?:", f"{KEY} +") + FLAT
-LIST, MAP = (rf"(?: *{one}(?: *, *{one})*)? *" for one in (FLAT, PAIR))
-VALUE = rf"(?:{NUMBER}|{QUOTED}|\[(?P<list>{LIST})\]|\{{(?P<map>{MAP})\}}|{TEXT})"
-LINE = re.compile(rf"(?P<indent> *)(?P<dash>- +)?(?:{KEY} *)?{VALUE}?(?: +#.*| *)")
+ITEM = re.compile(rf" *(?:{KEY} +)?(?:{NUMBER}|{QUOTED}|{WORD}) *(?:,|$)")
+BRACKETS = r"\[(?P<list>[^][]*)\]|\{(?P<map>[^{}]*)\}"
+LINE = re.compile(rf"(?P<indent> *)(?P<dash>- +)?(?:{KEY} *)?(?:{NUMBER}|{QUOTED}|{BRACKETS}|{TEXT})?(?: +#.*| *)")
 EMPTY = re.compile(r" *(?:#.*)?")
 TOP = re.compile(r"[A-Za-z_][\w-]*:(?:\s|$)")
-STRANGE = re.compile("[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+STRANGE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 """Control characters, tabs and line breaks other than the usual one: YAML has rules of its own for each."""
 WORDS = {"true": True, "false": False, "null": None}
 ODD = frozenset({"true", "false", "null", "inf", "nan"})
@@ -149,10 +146,10 @@ def _value(match: re.Match[str]) -> Any:
     if kind == "float":
         return float(text)
     if kind == "list":
-        return [_value(item) for item in ITEM.finditer(text)]
+        return [_value(item) for item in _items(text, keys=False)]
     if kind == "map":
         found: dict[str, Any] = {}
-        for item in ITEM.finditer(text):
+        for item in _items(text, keys=True):
             _put(found, item["key"], _value(item))
         return found
     if kind in ("word", "text"):
@@ -161,6 +158,17 @@ def _value(match: re.Match[str]) -> Any:
         if text.lower() in ODD:
             raise NotPlain(text)
     return text
+
+
+def _items(text: str, keys: bool) -> list[re.Match[str]]:
+    """What stands between brackets: plain values only, each with a key or none."""
+    found: list[re.Match[str]] = []
+    while (at := found[-1].end() if found else 0) < len(text.rstrip(" ")):
+        item = ITEM.match(text, at)
+        if item is None or (item["key"] is None) is keys:
+            raise NotPlain(text)
+        found.append(item)
+    return found
 
 
 @lru_cache(maxsize=4096)
