@@ -245,6 +245,14 @@ def test_the_flow_is_shown_as_it_was_counted(run):
     assert "prepare odd rule dropped 3" in shown
 
 
+def test_what_train_knows_of_the_other_sides_is_counted(run):
+    known = {"leakage": {"exact": 0, "near": 3}, "contamination": {"test": 12, "quiz": 0}}
+    shown = " ".join(part(page.render(dataclasses.replace(run, split={**run.split, **known})), "data").split())
+    assert "on two sides of the split: 0 (exact), 3 (near)." in shown
+    assert "mostly in train: 0 (quiz), 12 (test)." in shown
+    assert "mostly in train" not in part(page.render(run), "data")
+
+
 def flow(run, unfit, cleaned, kept):
     """The run with the ledgers of one source."""
     found = [

@@ -15,8 +15,11 @@ RULES = {
     "length": "too short or too long",
     "duplicates": "the same text came before",
     "contradictions": "the same text with different labels",
+    "near_duplicates": "nearly the same text came before",
     "label_noise": "a classifier doubts the label",
     "limit": "beyond the number of rows asked for (split.limits)",
+    "leak": "nearly the same text is in validation or test",
+    "contamination": "shares phrases with a test text that is mostly in train",
     "reweighing": "weighs more or less, so that label and group are independent",
 }
 """What the rules of cleaning, splitting and balancing mean; the reasons of `prepare` stand as they are."""
@@ -44,6 +47,7 @@ def build(experiment: Experiment) -> Mapping[str, Any]:
         "rules": rules(experiment),
         "noise": noise(experiment),
         "leaks": experiment.split.get("leakage", {}),
+        "contaminated": experiment.split.get("contamination", {}),
     }
 
 
