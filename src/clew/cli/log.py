@@ -133,7 +133,7 @@ def _repository() -> Any:
     from clew.history import repository
 
     repo = repository.open_repository(Path())
-    if not repository.heads(repo):
+    if repository.head(repo) is None and not repository.heads(repo):
         repository.resolve(repo, "HEAD")  # says that there are no commits
     return repo
 

@@ -120,6 +120,39 @@ def test_a_bogus_encoding_and_a_clock_gone_wild_spoil_nothing(folder: Path) -> N
     assert datetime.fromtimestamp(said.time).astimezone().year == 9999
 
 
+def _literally(folder: Path, raw: str) -> str:
+    command = ["git", "hash-object", "-t", "commit", "-w", "--stdin", "--literally"]
+    done = subprocess.run(command, cwd=folder, input=raw, text=True, check=True, capture_output=True)
+    return done.stdout.strip()
+
+
+def test_a_commit_that_git_would_not_have_made_hides_none_before_it(folder: Path) -> None:
+    first = commit(folder, "First", experiment(0.1, 0.5))
+    tree = git(folder, "rev-parse", "HEAD^{tree}")
+    odd = _literally(folder, f"tree {tree}\nparent {first}\nauthor nobody\n\nNo author, and made at no time")
+    bare = _literally(folder, f"parent {odd}\nauthor Z <z@e.org> 1 +0000\n\nNo files")
+    (folder / ".git/refs/tags/odd").write_text(f"{bare}\n")
+    repo = repository.open_repository(folder)
+    with closing(index.open_index(repo)) as found:
+        assert [entry.commit.id for entry in found.entries()] == [first, odd, bare]
+        assert _problems(found).keys() == {bare}
+        assert "the commit names no files" in _problems(found)[bare][0]
+    assert snapshot.take(repo, odd).params == snapshot.take(repo, first).params
+    assert "the commit names no files" in "; ".join(snapshot.take(repo, bare).problems)
+
+
+def test_damaged_objects_cost_no_others(folder: Path) -> None:
+    first = commit(folder, "First", experiment(0.1, 0.5))
+    last = commit(folder, "Last", experiment(0.2, 0.6))
+    blob = git(folder, "rev-parse", f"{first}:params.yaml")
+    path = folder / ".git/objects" / blob[:2] / blob[2:]
+    path.chmod(0o644)
+    path.write_bytes(b"no object")
+    repo = repository.open_repository(folder)
+    assert any("params.yaml: git does not have it" in problem for problem in snapshot.take(repo, first).problems)
+    assert snapshot.take(repo, last).params == {"train.rate": 0.2, "train.name": "small"}
+
+
 @pytest.mark.parametrize("kind", ["blob:none", "tree:0"])
 def test_a_partial_clone_tells_what_it_lacks_and_is_read_again_when_it_came(
     folder: Path, tmp_path: Path, kind: str
