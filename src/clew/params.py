@@ -19,8 +19,10 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_
 
 from clew import missing_values, params_checks, params_file, sources
 from clew.errors import ParamsError, SourceError
+from clew.params_augment import Augment as Augment
 from clew.params_clean import Clean as Clean
 from clew.params_section import Count, Name, Positive, Section, Sha256, Share
+from clew.params_select import Select as Select
 
 FILE = Path("params.yaml")
 
@@ -420,6 +422,8 @@ class Params(Section):
     prepare: Prepare
     clean: Clean
     split: Split
+    select: Select
+    augment: Augment
     balance: Balance
     sft: Sft
     align: Align

@@ -77,6 +77,8 @@ LIGHT_STAGES = {  # stage: what it may not import merely to start
     "prepare": "torch transformers trl sklearn aif360 cleanlab pandas",
     "clean": "torch transformers trl aif360",
     "split": "torch transformers trl sklearn aif360 cleanlab pandas",
+    "select": "torch transformers trl sklearn aif360 cleanlab pandas",
+    "augment": "torch transformers trl sklearn aif360 cleanlab pandas",
     "balance": "torch transformers trl cleanlab",
     "sft": "torch transformers trl aif360 cleanlab sklearn altair",
     "evaluate": "torch transformers trl aif360 cleanlab",

@@ -87,7 +87,7 @@ def closure(module: str) -> set[Path]:
 
 
 def test_every_stage_is_a_file_a_block_and_a_section() -> None:
-    assert len(STAGES) >= 13
+    assert len(STAGES) >= 15
     assert sorted(PIPELINE["stages"]) == STAGES
     sections = set(params.Params.model_fields) - {"seed"}
     assert sections == set(STAGES)
@@ -194,7 +194,7 @@ def test_what_a_stage_reads_and_writes_is_what_it_declares(stage: str) -> None:
 
 def test_every_ledger_is_the_out_of_the_stage_that_writes_it() -> None:
     writers = [stage for stage in STAGES if paths.ledger(stage).as_posix() in _paths_used(stage)]
-    assert writers == ["align", "balance", "clean", "prepare", "split"]
+    assert writers == ["align", "augment", "balance", "clean", "prepare", "select", "split"]
     assert all(paths.ledger(stage).as_posix() in _outs(stage) for stage in writers)
 
 

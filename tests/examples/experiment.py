@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clew import io, params, paths, rows
-from clew.stages import balance, clean, evaluate, fairness, prepare, split
+from clew.stages import augment, balance, clean, evaluate, fairness, prepare, select, split
 from clew.stages import report as report_stage
 
 SHA256 = "0" * 63 + "1"
@@ -101,6 +101,8 @@ PARAMS: dict[str, Any] = {
         "leakage": None,
         "contamination": None,
     },
+    "select": {"enabled": False},
+    "augment": {"enabled": False},
     "balance": {"audits": [AUDIT], "reweigh": True},
     "sft": {**OPTIMISATION, "eval_steps": 5, "patience": 3},
     "align": {**OPTIMISATION, "enabled": True, "algorithm": "dpo", "tasks": ["stress"], "pairs": 16, "beta": 0.1},
@@ -133,6 +135,8 @@ def write(p: params.Params) -> None:
     prepare.run(p.prepare)
     clean.run(p.clean, p.seed)
     split.run(p.split, p.seed)
+    select.run(p.select)
+    augment.run(p.augment)
     balance.run(p.balance)
     finish(p)
 

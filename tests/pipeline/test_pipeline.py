@@ -99,7 +99,9 @@ def test_no_row_is_lost_between_stages(tiny: Path) -> None:
         "prepare": (None, rows("rows")),
         "clean": (rows("rows"), rows("clean")),
         "split": (rows("clean"), sides),
-        "balance": (rows("splits/train"), rows("train")),
+        "select": (0, 0),
+        "augment": (0, 0),
+        "balance": (rows("augmented"), rows("train")),
         "align": (rows("train"), json.loads((tiny / "metrics/align.json").read_text())["pairs"]["all"]),
     }
     assert {path.stem for path in (tiny / "data/ledger").glob("*.parquet")} == set(chain)

@@ -23,6 +23,8 @@ from clew.history.snapshot import OnDisk, Snapshot
 from clew.history.store import DIR, Store, md5_of
 
 ROWS, SPLITS, TRAIN = "data/rows.parquet", "data/splits", "data/train.parquet"
+MADE = (TRAIN, "data/augmented.parquet", "data/selected.parquet", SPLITS, "data/clean.parquet", ROWS)
+"""What the stages make of the rows, one after the other, the last first."""
 LEDGER, FED, MODELS = "data/ledger/", "data/fed/", "models/"
 SIDES = ("train", "valid", "test")
 
@@ -54,12 +56,12 @@ def nobody(_path: str, _md5: str) -> Stage | None:
 
 
 def chain(stages: Mapping[str, Stage], maker: Maker = nobody) -> Chain:
-    """The chain of a dvc.lock. Without a training set it ends at what was made last of splits and rows."""
+    """The chain of a dvc.lock. Without a training set it ends at what was made last before one."""
     made = {out.path: out.md5 for stage in stages.values() for out in stage.outs}
     walk = _Walk(stages, maker)
     models = [(out, stage) for stage in stages.values() for out in stage.outs if out.path.startswith(MODELS)]
     used = [(out, stage, walk.training_sets(out)) for out, stage in models]
-    end = next((path for path in (TRAIN, SPLITS, "data/clean.parquet", ROWS) if path in made), None)
+    end = next((path for path in MADE if path in made), None)
     elsewhere = [(out.path, md5) for out, _, md5s in used for md5 in md5s]
     if end is None:
         return Chain(elsewhere=tuple(elsewhere), broken=tuple(walk.broken))
@@ -95,7 +97,7 @@ class _Walk:
 
     def _made(self, path: str, md5: str) -> Stage | None:
         stage = self.here.get((path, md5)) or (self.maker(path, md5) if md5 else None)
-        if stage is None and (path in self.paths or path in (ROWS, SPLITS, TRAIN, "data/clean.parquet")):
+        if stage is None and (path in self.paths or path in MADE):
             self.broken[f"what made {path} ({md5 or 'no md5'})"] = None
         return stage
 

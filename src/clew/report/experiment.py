@@ -13,7 +13,7 @@ from clew.evaluation import predictions
 from clew.report import cleaned
 from clew.report.cleaned import Cleaned
 
-STAGES = ("prepare", "clean", "split", "balance")
+STAGES = ("prepare", "clean", "split", "select", "augment", "balance")
 """The stages that decide about rows, in order."""
 
 LOCK = Path("requirements.lock")

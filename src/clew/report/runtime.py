@@ -19,8 +19,8 @@ PAGE = paths.REPORT.with_name("runtime.html")
 """Volatile, so never an out."""
 
 ORDER = (
-    *("fetch_data", "fetch_model", "prepare", "clean", "split", "balance", "sft", "reward", "align"),
-    *("compress", "predict", "evaluate", "fairness", "drift", "gate"),
+    *("fetch_data", "fetch_model", "prepare", "clean", "split", "select", "augment", "balance"),
+    *("sft", "reward", "align", "compress", "predict", "evaluate", "fairness", "drift", "gate"),
 )
 
 

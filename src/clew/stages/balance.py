@@ -1,6 +1,6 @@
 """balance: how the training labels are shared out between groups, and weights that even them out.
 
-Reads data/splits/train.parquet. Writes data/train.parquet (the same rows, `weight` multiplied), the ledger, and
+Reads data/augmented.parquet. Writes data/train.parquet (the same rows, `weight` multiplied), the ledger, and
 metrics/data_bias.json: task → attribute → before, after (measure → {value}) and n (group → label → rows).
 """
 
@@ -22,7 +22,7 @@ STAGE = "balance"
 
 def run(balance: params.Balance) -> dict[str, Any]:
     """Measure, reweigh in the order of the audits, and measure again when all of them are done."""
-    train = rows.read(paths.SPLITS / "train.parquet")
+    train = rows.read(paths.AUGMENTED)
     before = np.array([row["weight"] for row in train], dtype=np.float64)
     audits = [
         reweighing.audited(audit, train, where=f"params.yaml: balance.audits[{index}]")

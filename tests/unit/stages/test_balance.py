@@ -13,7 +13,7 @@ AUDIT = params.Audit(task="stress", attribute="pronoun", privileged="he", unpriv
 @pytest.fixture(autouse=True)
 def _in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    rows.write(paths.SPLITS / "train.parquet", help_desk.train())
+    rows.write(paths.AUGMENTED, help_desk.train())
 
 
 def section(*audits: params.Audit, reweigh: bool = True) -> params.Balance:
@@ -82,7 +82,7 @@ def test_without_audits_rows_pass_through() -> None:
 def test_weights_of_an_earlier_stage_are_multiplied() -> None:
     """A doubted label weighs less, before and after; the weighted labels are fair."""
     doubted = [row | {"weight": 0.5 if index % 3 == 0 else 1.0} for index, row in enumerate(help_desk.train())]
-    rows.write(paths.SPLITS / "train.parquet", doubted)
+    rows.write(paths.AUGMENTED, doubted)
     balance.run(section(AUDIT))
     ratios = {}
     for old, new in zip(doubted, rows.read(paths.TRAIN), strict=True):
@@ -97,7 +97,7 @@ def test_two_attributes_are_reweighed_in_turn_and_both_measured_at_the_end() -> 
         row | {"groups": row["groups"] | {"age": "old" if index % 3 else "young"}}
         for index, row in enumerate(help_desk.train())
     ]
-    rows.write(paths.SPLITS / "train.parquet", aged)
+    rows.write(paths.AUGMENTED, aged)
     by_age = AUDIT.model_copy(update={"attribute": "age", "privileged": "old", "unprivileged": "young"})
     balance.run(section(AUDIT, by_age))
     found = io.read_json(paths.DATA_BIAS)["stress"]
@@ -131,6 +131,6 @@ def test_an_audit_that_cannot_be_made_stops_before_anything_is_written(changes: 
 
 def test_one_class_only_is_refused() -> None:
     one = [row | {"label": "no"} if row["task"] == "stress" else row for row in help_desk.train()]
-    rows.write(paths.SPLITS / "train.parquet", one)
+    rows.write(paths.AUGMENTED, one)
     with pytest.raises(DataError, match="the labels of task stress are of one class only: none of"):
         balance.run(section(AUDIT))

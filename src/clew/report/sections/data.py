@@ -61,6 +61,9 @@ def of_source(experiment: Experiment, source: str) -> dict[str, Any]:
         dropped = d.decision == "dropped"
         if d.stage == "split":
             counts["left out" if dropped else d.detail or "kept"] += d.n
+        elif dropped and d.stage == "select":
+            counts["train"] -= d.n
+            counts["left out"] += d.n
         elif dropped and d.stage in ("prepare", "clean"):
             counts["unfit" if d.stage == "prepare" else "cleaned away"] += d.n
     return {

@@ -10,6 +10,7 @@ from clew.report.experiment import Experiment
 
 Chip = tuple[str, str, bool]
 """A stage: its name, a few words on what it did here, and whether it only passed its input through."""
+OFF = "off: passed through"
 
 
 def build(experiment: Experiment) -> Mapping[str, Any]:
@@ -37,13 +38,17 @@ def build(experiment: Experiment) -> Mapping[str, Any]:
 def data_lane(experiment: Experiment) -> list[Chip]:
     """From raw files to the rows that are trained on."""
     p = experiment.params
-    left = {stage: _left(experiment, stage) for stage in ("prepare", "clean", "split", "balance")}
+    left = {stage: _left(experiment, stage) for stage in ("prepare", "clean", "split", "select")}
+    selected, augmented = p["select"]["enabled"], p["augment"]["enabled"]
+    added = sum(d.n for d in experiment.decisions if d.stage == "augment" and d.decision == "added")
     reweighed = sum(d.n for d in experiment.decisions if d.stage == "balance" and d.decision == "changed")
     return [
         ("fetch_data", words.plural(len(p["fetch_data"]["sources"]), "source"), False),
         ("prepare", words.plural(left["prepare"], "row"), False),
         ("clean", f"{words.number(left['clean'], 'count')} left", False),
         ("split", f"{words.number(left['split'], 'count')} used", False),
+        ("select", f"{words.number(left['select'], 'count')} of train kept" if selected else OFF, not selected),
+        ("augment", f"{words.number(added, 'count')} added" if augmented else OFF, not augmented),
         ("balance", f"{words.number(reweighed, 'count')} reweighed" if reweighed else "weights as they were", False),
     ]
 
@@ -54,7 +59,7 @@ def model_lane(p: Mapping[str, Any]) -> list[Chip]:
     lane = [
         ("fetch_model", model_name(p["fetch_model"]["uri"]), False),
         ("sft", method(p["sft"]), False),
-        ("align", align if p["align"]["enabled"] else "off: passed through", not p["align"]["enabled"]),
+        ("align", align if p["align"]["enabled"] else OFF, not p["align"]["enabled"]),
     ]
     return lane + [(f"compress@{name}", "from the aligned model", False) for name in p["compress"]["methods"]]
 
