@@ -158,9 +158,15 @@ def columns(mapping: params.Mapping, task: str) -> set[str]:
 
 
 def check_columns(mapping: params.Mapping, task: str, record: Record, file: str) -> None:
-    """Raise a DataError when the first record of a file lacks a column that the mapping uses."""
+    """Raise a DataError when the first record of a file lacks a column that the mapping uses.
+
+    In JSONL a record need not have the columns that `missing` declares.
+    """
     present = [str(name) for name in record]
-    missing = sorted(columns(mapping, task) - set(present))
+    declared = set(mapping.missing)
+    wanted = columns(mapping, task)
+    wanted = wanted - declared if mapping.format == "jsonl" else wanted | declared
+    missing = sorted(wanted - set(present))
     if missing:
         near = difflib.get_close_matches(missing[0], present, n=1)
         more = f" and {len(present) - COLUMNS_TOLD:,} more" if len(present) > COLUMNS_TOLD else ""

@@ -122,6 +122,26 @@ def test_small_numbers_multiply() -> None:
     assert _content(declared, {"text": "", "label": "1", "n": 3})["messages"][0]["content"] == "9.0"
 
 
+PIECES = st.lists(
+    st.sampled_from(["{{ a }}", "{{b}}", "{{- c -}}", "{{ record }}", "{{ d }}", " x ", "\n", "%", "é"]), max_size=6
+)
+
+
+@given(
+    PIECES,
+    st.dictionaries(st.sampled_from("abc"), st.text(max_size=4) | st.integers() | st.lists(st.none()), min_size=2),
+)
+def test_a_template_of_columns_and_text_says_what_jinja_says(pieces: list[str], record: dict[str, Any]) -> None:
+    template = "".join(pieces)
+    try:
+        wanted = mapping._sandbox().from_string(template).render({**record, "record": record}).strip()
+    except jinja2.UndefinedError as error:
+        with pytest.raises(mapping.Unfit, match=str(error)):
+            RENDER(template, record)
+    else:
+        assert RENDER(template, record) == wanted
+
+
 DEEP = "{{ " + "[" * 2000 + "]" * 2000 + " }}"
 BLOCKS = "{% for a in [1] %}" * 25 + "{% endfor %}" * 25
 

@@ -113,7 +113,7 @@ LINES = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(deadline=None)
 @given(st.lists(LINES, max_size=12))
 def test_every_line_of_jsonl_is_one_record(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]) -> None:
     content = b"\n".join(lines)
@@ -129,7 +129,7 @@ def test_every_line_of_jsonl_is_one_record(tmp_path_factory: pytest.TempPathFact
 CELLS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(['"', "\r\n", "a,b", "'", "\0"])
 
 
-@settings(max_examples=300)
+@settings(deadline=None)
 @given(st.lists(st.tuples(CELLS, CELLS), max_size=12), st.integers(1, 40))
 def test_every_row_of_csv_comes_back_however_the_file_is_cut(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], chunk: int
@@ -144,7 +144,7 @@ def test_every_row_of_csv_comes_back_however_the_file_is_cut(
         assert _records(path, "csv") == [{"a": a, "b": b} for a, b in rows]
 
 
-@settings(max_examples=300)
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=12) | st.sampled_from([b'"', b"x,y", b"x", b'"x"', b"\xff"]), max_size=12))
 def test_any_bytes_after_a_csv_header_become_records_or_a_plain_error(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]

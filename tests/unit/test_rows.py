@@ -38,6 +38,21 @@ def test_an_id_stays_what_it_was() -> None:
     )
 
 
+ODD = st.text(st.sampled_from('e=n"\\/\n\r\t\b\f\0\x1f\x7f\u0301\u0338\u0303\u2028é가ᄀ\u1161😀'), max_size=6) | TEXTS
+WHOLE = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(rows.CONTENT, ODD | st.none() | st.lists(ODD, max_size=3)),
+        "messages": st.lists(st.fixed_dictionaries({"role": TEXTS, "content": ODD}), max_size=2),
+    }
+)
+
+
+@given(WHOLE)
+def test_a_row_is_named_by_the_canonical_json_of_its_content(content: dict[str, object]) -> None:
+    row = {"source": "s", **content, "weight": 1.0}
+    assert rows.content_id(row, b"k") == rows.row_id(content, b"k")
+
+
 MESSY = st.text(st.sampled_from("-–.,:/*5٣a_%#$€+( \u0301\u0327\u200dİΣσ¨´कि😀"), max_size=12) | TEXTS
 
 
