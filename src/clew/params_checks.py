@@ -56,12 +56,38 @@ def _sources(p: Params) -> Iterator[Problem]:
         yield from _unknown(("prepare", "tasks", task, "source"), mapping.source, sorted(p.fetch_data.sources))
 
 
-def _noise_tasks(p: Params) -> Iterator[Problem]:
-    for index, task in enumerate(p.clean.label_noise.tasks if p.clean.label_noise else ()):
-        path: Path = ("clean", "label_noise", "tasks", index)
-        yield from _unknown(path, task, sorted(p.prepare.tasks))
-        if task in p.prepare.tasks and p.prepare.tasks[task].kind != "label":
-            yield path, f"`{task}` has no labels to doubt: its kind is not `label`"
+def _clean_tasks(p: Params) -> Iterator[Problem]:
+    """Tasks that a cleaning rule names: declared, each once, and of a kind that the rule can judge."""
+    wanted = {"label_noise": ("label", "no labels to doubt"), "mismatch": ("text", "no written answers")}
+    for name in type(p.clean).model_fields:
+        tasks: Sequence[str] = getattr(getattr(p.clean, name), "tasks", ())
+        kind, lack = wanted.get(name, (None, ""))
+        for index, task in enumerate(tasks):
+            path: Path = ("clean", name, "tasks", index)
+            yield from _unknown(path, task, sorted(p.prepare.tasks))
+            if task in tasks[:index]:
+                yield path, f"`{task}` stands there twice"
+            if kind and task in p.prepare.tasks and p.prepare.tasks[task].kind != kind:
+                yield path, f"`{task}` has {lack}: its kind is not `{kind}`"
+
+
+def _features(p: Params) -> Iterator[Problem]:
+    features = p.clean.features
+    if features.kind != "tfidf":
+        yield from _unknown(("clean", "features", "source"), features.source, sorted(p.fetch_data.sources))
+    if features.kind == "given" and not _is_within(features.file):
+        yield ("clean", "features", "file"), f"`{features.file}` is no file within data/raw/{features.source}/"
+
+
+def _objective(p: Params) -> Iterator[Problem]:
+    if p.clean.relevance and not p.clean.objective:
+        yield ("clean", "objective"), "is null, and clean.relevance judges by it: describe what the model is for"
+
+
+def _is_within(file: str) -> bool:
+    """Whether a path or glob stays within its folder."""
+    path = PurePosixPath(file)
+    return bool(file) and not path.is_absolute() and ".." not in path.parts
 
 
 def _limits(p: Params) -> Iterator[Problem]:
@@ -117,8 +143,7 @@ def _tasks(p: Params) -> Iterator[Problem]:
     render = renderer()
     for task, mapping in p.prepare.tasks.items():
         path: Path = ("prepare", "tasks", task)
-        files = PurePosixPath(mapping.files)
-        if not mapping.files or files.is_absolute() or ".." in files.parts:
+        if not _is_within(mapping.files):
             yield (*path, "files"), f"`{mapping.files}` is no glob within data/raw/{mapping.source}/"
         if mapping.kind == "label" and len(set(mapping.values.values())) < 2:
             yield (*path, "values"), "holds fewer than two labels to tell apart"
@@ -178,13 +203,14 @@ def _align(p: Params) -> Iterator[Problem]:
 
 CHECKS: tuple[Check, ...] = (
     _sources,
-    _noise_tasks,
+    _clean_tasks,
+    _features,
+    _objective,
     _limits,
     _benchmarks,
     _variants,
     _shares,
     _length,
-    _twice(lambda p: p.clean.label_noise.tasks if p.clean.label_noise else (), "clean", "label_noise", "tasks"),
     _twice(lambda p: p.align.tasks, "align", "tasks"),
     _twice(lambda p: p.compress.methods, "compress", "methods"),
     _twice(lambda p: p.predict.variants, "predict", "variants"),

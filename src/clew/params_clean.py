@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from clew.params_section import Count, Name, Positive, Section, Share
+from clew.params_section import Count, Name, Section, Share
 
 Fate = Literal["drop", "downweight", "review"]
 """What happens to a row that a rule finds: it goes, weighs less in the loss, or stays until a person has decided."""
@@ -15,7 +15,7 @@ Fate = Literal["drop", "downweight", "review"]
 class Objective(Section):
     """What the model is for: relevance is judged by it."""
 
-    description: str
+    description: Annotated[str, Field(pattern=r"\S")]
     """A few sentences."""
     examples: tuple[str, ...]
     """Texts as the model will see them; may be empty."""
@@ -191,8 +191,9 @@ class OutliersRule(Section):
     action: Fate
     tasks: tuple[Name, ...]
     neighbours: Count
-    threshold: Positive
-    """Datalab's: an outlier is farther from its neighbours than the median by more than 1 / threshold times."""
+    threshold: Annotated[float, Field(gt=0, le=1)]
+    """Datalab's (its default: 0.37). Found where the mean distance to the neighbours is beyond Q3 + (1 / threshold - 1)
+    times the interquartile range of all the task's."""
 
 
 class AnnotatorsRule(Section):

@@ -171,7 +171,7 @@ def _paths_used(stage: str) -> set[str]:
     return found - {path.as_posix() for path in VOLATILE}
 
 
-READERS = {"predictions", "experiment"}
+READERS = {"predictions", "experiment", "features"}
 """Modules beside the stages' files that read what stages wrote."""
 VOLATILE = {paths.RUNTIME, paths.LATENCY, paths.METRICS}
 

@@ -15,9 +15,12 @@ from clew.cleaning import (
     label_noise,
     language,
     length,
+    mismatch,
     missing,
     near_duplicates,
+    outliers,
     refusal,
+    relevance,
     repetition,
     truncated,
 )
@@ -37,6 +40,9 @@ RULES: dict[str, Callable[[pa.Table, Any, Context], Findings]] = {
     "contradictions": contradictions.find,
     "duplicates": duplicates.find,
     "near_duplicates": near_duplicates.find,
+    "relevance": relevance.find,
+    "mismatch": mismatch.find,
+    "outliers": outliers.find,
     "label_noise": label_noise.find,
 }
 """name (= section under `clean`) → rule, in the order in which they are applied."""

@@ -22,6 +22,8 @@ from clew.errors import ModelError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Positions = NDArray[np.int64]
+
 PART = 1 << 13
 """Texts of a part at most: what a killed run loses."""
 KEY = pa.binary(16)
@@ -41,29 +43,31 @@ def embed(folder: Path, texts: Sequence[str], batch_size: int, max_length: int) 
         )
     kept = paths.FEATURES / hashlib.sha256(f"v1 {max_length} {io.tree_sha256(folder)}".encode()).hexdigest()[:32]
     keys = pa.array([_key(text) for text in texts], type=KEY)
-    found: dict[int, bytes] = {}
-    for part in _parts(kept):
-        _look_up(part, keys, found)
-    missing = [i for i in range(len(texts)) if i not in found]
-    if missing:
-        for positions, vectors in _embedded(folder, texts, missing, batch_size, max_length):
-            some = [vector.tobytes() for vector in vectors]
-            found.update(zip(positions, some, strict=True))
-            _keep(kept, keys.take(pa.array(positions)), some)
-    whole = np.frombuffer(b"".join(found[i] for i in range(len(texts))), dtype="<f2")
-    return whole.reshape(len(texts), -1).astype(np.float32)
+    found = [_look_up(part, keys) for part in _parts(kept)]
+    lacks = np.ones(len(texts), dtype=bool)
+    for positions, _ in found:
+        lacks[positions] = False
+    if lacks.any():
+        for positions, vectors in _embedded(folder, texts, np.flatnonzero(lacks), batch_size, max_length):
+            _keep(kept, keys.take(pa.array(positions)), vectors)
+            found.append((positions, vectors))
+    whole = np.empty((len(texts), found[-1][1].shape[1]), dtype=np.float32)
+    for positions, vectors in found:
+        whole[positions] = vectors
+    return whole
 
 
 def _key(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _keep(kept: Path, keys: pa.Array, vectors: list[bytes]) -> None:
+def _keep(kept: Path, keys: pa.Array, vectors: NDArray[np.float16]) -> None:
     import pyarrow.parquet as pq
 
     name = hashlib.blake2b(b"".join(keys.to_pylist()), digest_size=16).hexdigest()
+    values = pa.array([vector.tobytes() for vector in vectors], type=pa.binary(2 * vectors.shape[1]))
     with io.replace_file(kept / f"{name}.parquet") as aside:
-        table = pa.table({"key": keys, "embedding": pa.array(vectors, type=pa.binary(len(vectors[0])))})
+        table = pa.table({"key": keys, "embedding": values})
         pq.write_table(table, aside, compression="none", use_dictionary=False, write_page_checksum=True)
 
 
@@ -85,25 +89,28 @@ def _parts(kept: Path) -> Iterator[pa.Table]:
             path.unlink(missing_ok=True)
 
 
-def _look_up(part: pa.Table, keys: pa.Array, found: dict[int, bytes]) -> None:
+def _look_up(part: pa.Table, keys: pa.Array) -> tuple[Positions, NDArray[np.float16]]:
+    """Which of the keys a part has (m,), and their embeddings (m, d)."""
     import pyarrow.compute as pc
 
     places = pc.index_in(keys, value_set=part["key"])
-    there = np.flatnonzero(places.is_valid().to_numpy(zero_copy_only=False))
-    vectors = part["embedding"].take(places.take(pa.array(there))).to_pylist()
-    found.update(zip(there.tolist(), vectors, strict=True))
+    positions = np.flatnonzero(places.is_valid())
+    values = b"".join(part["embedding"].take(places.drop_null()).to_pylist())
+    return positions, np.frombuffer(values, dtype="<f2").reshape(
+        len(positions), part.schema.field(1).type.byte_width // 2
+    )
 
 
 def _embedded(
-    folder: Path, texts: Sequence[str], missing: Sequence[int], batch_size: int, max_length: int
-) -> Iterator[tuple[list[int], NDArray[np.float16]]]:
+    folder: Path, texts: Sequence[str], missing: Positions, batch_size: int, max_length: int
+) -> Iterator[tuple[Positions, NDArray[np.float16]]]:
     """Positions of up to PART of the missing texts, and their embeddings."""
     from tqdm import tqdm
 
     model, tokenizer = _load(folder, max_length)
     with tqdm(total=len(missing), desc="embed", unit="text", disable=None) as bar:
         for start in range(0, len(missing), PART):
-            positions = list(missing[start : start + PART])
+            positions = missing[start : start + PART]
             tokens = tokenizer([texts[i] for i in positions], truncation=True, max_length=max_length)["input_ids"]
             yield positions, _pooled(model, tokens, batch_size, bar)
 

@@ -54,7 +54,8 @@ def _of_kind(texts: list[str], features: Features, seed: int) -> Vectors:
 
 def _normalised(vectors: Vectors) -> Vectors:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    divided: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return divided
 
 
 def _tfidf(texts: list[str], features: TfidfFeatures, seed: int) -> Vectors:
@@ -63,8 +64,8 @@ def _tfidf(texts: list[str], features: TfidfFeatures, seed: int) -> Vectors:
     Words, weights and axes are learnt from at most SAMPLE texts, those of the smallest digests: a text that comes in
     takes the place of one at most. d is less than `dimensions` where there are fewer words or texts.
     """
-    from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.utils.extmath import randomized_svd
     from threadpoolctl import threadpool_limits
 
     words = TfidfVectorizer(token_pattern=rf"[{UNSPACED}]|[^\W{UNSPACED}]+", sublinear_tf=True, dtype=np.float32)
@@ -77,10 +78,10 @@ def _tfidf(texts: list[str], features: TfidfFeatures, seed: int) -> Vectors:
     blocks = (words.transform(texts[start : start + BLOCK]) for start in range(0, len(texts), BLOCK))
     if known.shape[1] <= features.dimensions:
         return np.concatenate([block.toarray() for block in blocks])
-    reduce = TruncatedSVD(min(features.dimensions, known.shape[0]), n_iter=ITERATIONS, random_state=seed)
+    axes = min(features.dimensions, known.shape[0])
     with threadpool_limits(1):  # the order of sums, and so the last digits, would follow the number of threads
-        reduce.fit(known)
-        return np.concatenate([reduce.transform(block).astype(np.float32, copy=False) for block in blocks])
+        _, _, components = randomized_svd(known, axes, n_iter=ITERATIONS, random_state=seed)
+    return np.concatenate([block @ components.T for block in blocks])
 
 
 def _sample(texts: list[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -54,3 +54,24 @@ class Context(NamedTuple):
     seed: int
     features: Features
     objective: Objective | None
+
+
+def positions(rows: pa.Table, tasks: Sequence[str]) -> NDArray[np.int64]:
+    """Where the rows of some tasks stand, ascending."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found: NDArray[np.int64] = np.flatnonzero(pc.is_in(rows["task"], pa.array(tasks, type=rows["task"].type)))
+    return found
+
+
+def below(scores: NDArray[np.float32], threshold: float, action: Action) -> dict[int, Finding]:
+    """A finding for each score (n,) below the threshold; NaN is none."""
+    import numpy as np
+
+    some = np.flatnonzero(scores < np.float32(threshold))
+    return {
+        position: Finding(action, score, threshold)
+        for position, score in zip(some.tolist(), scores[some].tolist(), strict=True)
+    }

@@ -1,0 +1,29 @@
+"""Texts far from what the model is for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clew.cleaning.features import embed
+from clew.cleaning.finding import Context, Findings, below, positions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from clew.params_clean import RelevanceRule
+
+
+def find(rows: pa.Table, rule: RelevanceRule, context: Context) -> Findings:
+    """Rows of `rule.tasks` whose text's cosine to the nearest of the objective's texts is below the threshold.
+
+    score is that cosine; the objective's texts are its description and its examples.
+    """
+    assert context.objective is not None  # noqa: S101 - params_checks holds it
+    aims = (context.objective.description, *context.objective.examples)
+    some = positions(rows, rule.tasks)
+    vectors = embed([*aims, *rows["text"].take(some).fill_null("").to_pylist()], context.features, context.seed)
+    scores = np.full(len(rows), np.nan, dtype=np.float32)
+    scores[some] = (vectors[len(aims) :] @ vectors[: len(aims)].T).max(axis=1)
+    return Findings(below(scores, rule.threshold, rule.action), scores)
