@@ -129,7 +129,7 @@ def _drop_contamination(
     found, shares = leakage.contaminated(before["text"], train, held, rule)
     known = np.zeros(len(before), dtype=bool)
     known[found] = True
-    if rule.action == "drop":
+    if rule.action == "drop" and len(found):
         shared = leakage.sharing(before["text"], train, known, rule.ngram)
         gone = np.flatnonzero(train)[shared > 0]
         dropped.why[gone], dropped.scores[gone] = CONTAMINATION, shared[shared > 0]
