@@ -14,10 +14,11 @@ import functools
 import hashlib
 import random
 import re
-import string
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from clew.answers import ANSWERS, Record, Render
+from clew.answers import Unfit as Unfit
 from clew.errors import DataError
 from clew.rows import normalise
 
@@ -31,20 +32,12 @@ LARGEST_FACTOR = 10**9
 
 COLUMNS_TOLD = 12
 
-Record = dict[str, Any]
-Render = Callable[[str, Mapping[str, Any]], str]
-Draw = Callable[[], random.Random]
+TEMPLATES = ("system", "prompt", "text", "label", "annotations", "options", "answer", "completion")
+"""Of a mapping, those that see the record's columns."""
+
 Part = tuple[str, str]
 """Of a template: text as it stands, or the name of a column; the other is empty."""
 Parsed = TypeVar("Parsed")
-
-
-class Unfit(Exception):  # noqa: N818 - a record's verdict, not an error of the program
-    """A record that does not fit its mapping: reason (a word for counting) and detail (what was found)."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
 
 
 def _sandbox() -> SandboxedEnvironment:
@@ -141,7 +134,9 @@ def columns(mapping: params.Mapping, task: str) -> set[str]:
 
     environment = _sandbox()
     used: set[str] = set()
-    for name in ("system", "prompt", "text", "label", "options", "answer", "completion"):
+    if mapping.kind == "tags":  # type: ignore[attr-defined]
+        used |= {mapping.tokens, mapping.tags}  # type: ignore[attr-defined]
+    for name in TEMPLATES:
         template = getattr(mapping, name, None)
         if template is None:
             continue
@@ -199,65 +194,6 @@ def content(task: str, mapping: Any, record: Record, render: Render) -> Record:
 def _seed(text: str) -> int:
     """A number fixed by the text, so that shuffles do not depend on a row's neighbours."""
     return int.from_bytes(hashlib.blake2b(normalise(text).encode(), digest_size=8).digest())
-
-
-def _label(mapping: params.LabelMapping, record: Record, render: Render, draw: Draw) -> Record:
-    found = render(mapping.label, record)
-    if found not in mapping.values:
-        raise Unfit("unknown_label", found[:200])
-    label = mapping.values[found]
-    choices = list(dict.fromkeys(mapping.values.values()))
-    others = [choice for choice in choices if choice != label]
-    rejected = None
-    if mapping.rejected and others:
-        rejected = draw().choice(others) if len(others) > 1 else others[0]
-    return {"completion": label, "label": label, "choices": choices, "rejected": rejected}
-
-
-def _options(mapping: params.OptionsMapping, record: Record, render: Render, draw: Draw) -> Record:
-    front = _compiled(mapping.strip)
-    options = [_without(front, line) for line in render(mapping.options, record).splitlines() if line.strip()]
-    answer = _without(front, render(mapping.answer, record))
-    if not 2 <= len(options) <= len(string.ascii_uppercase):
-        raise Unfit("number_of_options", str(len(options)))
-    if options.count(answer) != 1:
-        raise Unfit("answer_not_one_of_the_options", answer[:200])
-    drawn = draw()
-    if mapping.shuffle:
-        drawn.shuffle(options)
-    letters = list(string.ascii_uppercase[: len(options)])
-    label = letters[options.index(answer)]
-    others = [letter for letter in letters if letter != label]
-    shown = "\n".join(f"{letter}. {option}" for letter, option in zip(letters, options, strict=True))
-    return {
-        "completion": label,
-        "label": label,
-        "choices": letters,
-        "rejected": drawn.choice(others) if mapping.rejected else None,
-        "shown": {"options": shown},
-    }
-
-
-def _without(front: re.Pattern[str], line: str) -> str:
-    found = front.match(line)
-    return line[found.end() if found else 0 :].strip()
-
-
-def _text(mapping: params.TextMapping, record: Record, render: Render, draw: Draw) -> Record:  # noqa: ARG001
-    return {
-        "completion": render(mapping.completion, record),
-        "label": None,
-        "choices": None,
-        "rejected": None,
-    }
-
-
-ANSWERS: dict[str, Callable[[Any, Record, Render, Draw], Record]] = {
-    "label": _label,
-    "options": _options,
-    "text": _text,
-}
-"""kind of mapping → completion, label, choices and rejected of a record."""
 
 
 _compiled = functools.lru_cache(1 << 10)(re.compile)

@@ -171,11 +171,20 @@ class LabelMapping(Mapping):
     """Classification: the answer is one of a few fixed words."""
 
     kind: Literal["label"]
-    label: Template
+    label: Template | None
+    """null: what most annotators say."""
+    annotations: Template | None
+    """Where several people labelled a record: JSON, a list of their labels or {annotator: label}. null: one label."""
     values: dict[str, Answer]
     """What the label column holds: the word to answer."""
     rejected: bool
     """Whether to add another label as the rejected answer (for preference training on label pairs)."""
+
+    @model_validator(mode="after")
+    def _has_labels(self) -> LabelMapping:
+        if self.label is None and self.annotations is None:
+            raise ValueError("label and annotations are both null: where do the labels stand?")
+        return self
 
 
 class OptionsMapping(Mapping):
@@ -201,6 +210,22 @@ class TextMapping(Mapping):
     completion: Template
 
 
+class TagsMapping(Mapping):
+    """Tagged words, such as named entities: the answer lists what is tagged, one entity a line."""
+
+    kind: Literal["tags"]
+    tokens: str
+    """The column of words: a list, JSON of one, or text that is split at white space."""
+    tags: str
+    """The column of their tags, in the same form: BIO, BIOES, BILOU or bare types, `O` outside."""
+    names: tuple[str, ...] | None
+    """Of the tags where they are numbers, counted from 0; null where they are words."""
+    entity: Template
+    """A line of the answer, from `type` and `text`: `{{ type }}: {{ text }}`."""
+    nothing: str
+    """The answer where nothing is tagged."""
+
+
 class Prepare(Section):
     """Records become rows."""
 
@@ -208,7 +233,7 @@ class Prepare(Section):
     """`public`, or the fingerprint of a secret key made by `clew rows key` (for data that must not be guessed)."""
     max_unfit: Share
     """Fail when more than this share of a source's records do not fit the mapping."""
-    tasks: dict[Name, Annotated[LabelMapping | OptionsMapping | TextMapping, Field(discriminator="kind")]]
+    tasks: dict[Name, Annotated[LabelMapping | OptionsMapping | TextMapping | TagsMapping, Field(discriminator="kind")]]
 
     @model_validator(mode="after")
     def _not_model(self) -> Prepare:

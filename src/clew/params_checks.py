@@ -103,6 +103,16 @@ def _benchmarks(p: Params) -> Iterator[Problem]:
             yield path, f"`{task}` is trained on; set split.limits.{task}.train: 0"
 
 
+def _select(p: Params) -> Iterator[Problem]:
+    for task in p.select.keep:
+        yield from _unknown(("select", "keep", task), task, sorted(p.prepare.tasks))
+    score = p.select.score
+    if score and getattr(p.clean, score.rule, None) is None and p.select.enabled:
+        on = [name for name, rule in p.clean if rule is not None and name not in ("features", "downweight")]
+        hint = f"it is off: set clean.{score.rule}" if hasattr(p.clean, score.rule) else f"there are: {', '.join(on)}"
+        yield ("select", "score", "rule"), f"no rule `{score.rule}` of clean measures rows; {hint}"
+
+
 def _variants(p: Params) -> Iterator[Problem]:
     made = ["base", "sft", "aligned", *p.compress.methods]
     for index, variant in enumerate(p.predict.variants):
@@ -138,7 +148,7 @@ def _tasks(p: Params) -> Iterator[Problem]:
     import jinja2
 
     from clew.errors import DataError
-    from clew.mapping import Unfit, renderer
+    from clew.mapping import TEMPLATES, Unfit, renderer
 
     render = renderer()
     for task, mapping in p.prepare.tasks.items():
@@ -147,7 +157,7 @@ def _tasks(p: Params) -> Iterator[Problem]:
             yield (*path, "files"), f"`{mapping.files}` is no glob within data/raw/{mapping.source}/"
         if mapping.kind == "label" and len(set(mapping.values.values())) < 2:
             yield (*path, "values"), "holds fewer than two labels to tell apart"
-        for name in ("system", "prompt", "text", "label", "options", "answer", "completion"):
+        for name in (*TEMPLATES, "entity"):
             template = getattr(mapping, name, None)
             try:
                 render(template or "", {})
@@ -208,6 +218,7 @@ CHECKS: tuple[Check, ...] = (
     _objective,
     _limits,
     _benchmarks,
+    _select,
     _variants,
     _shares,
     _length,

@@ -35,6 +35,7 @@ TASKS: dict[str, Any] = {
         "prompt": "Post: {{ text }}\nStressed?",
         "text": "{{ text }}",
         "label": "{{ label }}",
+        "annotations": None,
         "values": {"1": "yes", "0": "no"},
         "rejected": True,
         "groups": {"pronoun": {"he": r"\b(he|his|him)\b", "she": r"\b(she|hers?)\b"}},
@@ -101,7 +102,16 @@ PARAMS: dict[str, Any] = {
         "leakage": None,
         "contamination": None,
     },
-    "select": {"enabled": False},
+    "select": {
+        "enabled": False,
+        "keep": {"stress": 0.5},
+        "score": None,
+        "diversity": {
+            "method": "facility_location",
+            "pool": 2.0,
+            "features": {"kind": "tfidf", "dimensions": 16},
+        },
+    },
     "augment": {"enabled": False},
     "balance": {"audits": [AUDIT], "reweigh": True},
     "sft": {**OPTIMISATION, "eval_steps": 5, "patience": 3},
@@ -135,7 +145,7 @@ def write(p: params.Params) -> None:
     prepare.run(p.prepare)
     clean.run(p.clean, p.seed)
     split.run(p.split, p.seed)
-    select.run(p.select)
+    select.run(p.select, p.seed)
     augment.run(p.augment)
     balance.run(p.balance)
     finish(p)

@@ -11,12 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from clew import mapping, params
+from clew import answers, mapping, params
 from clew.errors import DataError
 
 COMMON = {"source": "s", "files": "*", "system": None, "prompt": "{{ text }}?", "text": "{{ text }}", "groups": {}}
 COMMON |= {"missing": {}}
-LABEL = COMMON | {"kind": "label", "label": "{{ label }}", "values": {"1": "yes", "0": "no"}, "rejected": True}
+LABEL = COMMON | {
+    "kind": "label",
+    "label": "{{ label }}",
+    "annotations": None,
+    "values": {"1": "yes", "0": "no"},
+    "rejected": True,
+}
 OPTIONS = COMMON | {
     "kind": "options",
     "prompt": "{{ text }}\n{{ options }}",
@@ -26,12 +32,22 @@ OPTIONS = COMMON | {
     "shuffle": True,
     "rejected": True,
 }
+TAGS = COMMON | {
+    "kind": "tags",
+    "text": "{{ words | join(' ') }}",
+    "prompt": "Entities?",
+    "tokens": "words",
+    "tags": "marks",
+    "names": None,
+    "entity": "{{ type }}: {{ text }}",
+    "nothing": "none",
+}
 RENDER = mapping.renderer()
 
 
 def _mapping(**changes: Any) -> Any:
     value = {"format": "csv"} | changes
-    kinds = params.LabelMapping | params.OptionsMapping | params.TextMapping
+    kinds = params.LabelMapping | params.OptionsMapping | params.TextMapping | params.TagsMapping
     return TypeAdapter(kinds).validate_json(json.dumps(value))
 
 
@@ -59,12 +75,73 @@ def test_a_label_becomes_its_word_with_the_other_words_as_choices() -> None:
         (LABEL | {"text": "{{ '\\ud800' }}"}, {"text": "Hi", "label": "1"}, "template"),
         (LABEL | {"text": "{{ lipsum() }}"}, {"text": "Hi", "label": "1"}, "template"),
         (LABEL, {None: "{broken"}, "malformed"),
+        (LABEL | {"annotations": "{{ who }}"}, {"text": "Hi", "label": "1", "who": '["2"]'}, "unknown_label"),
+        (LABEL | {"annotations": "{{ who }}"}, {"text": "Hi", "label": "1", "who": "[1"}, "annotations"),
+        (LABEL | {"annotations": "{{ who }}", "label": None}, {"text": "Hi", "who": "[null]"}, "no_annotations"),
+        (TAGS, {"words": ["a", "b"], "marks": ["O"]}, "tags_do_not_match_tokens"),
+        (TAGS | {"text": "x"}, {"words": {"a": 1}, "marks": ["O"]}, "no_list"),
+        (TAGS | {"names": ["O"]}, {"words": ["a"], "marks": [1]}, "unknown_tag"),
+        (TAGS | {"names": ["O"]}, {"words": ["a"], "marks": ["O"]}, "unknown_tag"),
     ],
 )
 def test_a_record_that_does_not_fit_says_why(declared: dict[str, Any], record: dict[str, Any], reason: str) -> None:
     with pytest.raises(mapping.Unfit) as error:
         _content(_mapping(**declared), record)
     assert error.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("written", "annotators"),
+    [
+        ("[1, 0, null, 0]", {"1": "yes", "2": "no", "4": "no"}),
+        ('{"ada": "0", "bo": 1, "cy": null}', {"ada": "no", "bo": "yes"}),
+        ("[]", {}),
+    ],
+)
+def test_annotations_are_read_by_place_or_by_name(written: str, annotators: dict[str, str]) -> None:
+    row = _content(_mapping(**LABEL | {"annotations": "{{ who }}"}), {"text": "Hi", "label": "1", "who": written})
+    assert {one["annotator"]: one["label"] for one in row["annotations"]} == annotators
+    assert row["label"] == "yes"
+
+
+@pytest.mark.parametrize(("who", "label"), [("[0, 0, 1]", "no"), ("[0, 1]", "yes"), ("[0]", "no")])
+def test_without_a_label_most_annotators_say_it_and_of_a_tie_the_first_value(who: str, label: str) -> None:
+    declared = _mapping(**LABEL | {"annotations": "{{ who }}", "label": None})
+    row = _content(declared, {"text": "Hi", "who": who})
+    assert (row["label"], row["completion"], row["rejected"]) == (label, label, "no" if label == "yes" else "yes")
+
+
+def test_labels_must_stand_somewhere() -> None:
+    with pytest.raises(ValueError, match="label and annotations are both null"):
+        _mapping(**LABEL | {"label": None})
+
+
+@pytest.mark.parametrize(
+    ("names", "words", "marks"),
+    [
+        (None, ["Ada", "Byron", "in", "Rome"], ["B-PER", "I-PER", "O", "B-LOC"]),
+        (["O", "PER", "LOC"], ["Ada", "Byron", "in", "Rome"], [1, 1, 0, 2]),
+        (["O", "PER", "LOC"], '["Ada", "Byron", "in", "Rome"]', "1 1 0 2"),
+        (None, "Ada Byron in Rome", "B-PER E-PER O S-LOC"),
+    ],
+)
+def test_tagged_words_are_answered_one_entity_a_line(names: list[str] | None, words: Any, marks: Any) -> None:
+    row = _content(_mapping(**TAGS | {"names": names, "text": "x"}), {"words": words, "marks": marks})
+    assert row["completion"] == "PER: Ada Byron\nLOC: Rome"
+    assert row["tokens"] == ["Ada", "Byron", "in", "Rome"]
+    assert len(row["tags"]) == 4
+    assert row["label"] is None
+
+
+def test_nothing_tagged_is_said_so_and_columns_of_words_and_tags_are_asked_for() -> None:
+    assert _content(_mapping(**TAGS), {"words": ["a"], "marks": ["O"]})["completion"] == "none"
+    assert mapping.columns(_mapping(**TAGS), "t") == {"words", "marks"}
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["O", "", "B-X", "I-X", "E-Y", "S-X", "Y"]))))
+def test_every_tagged_word_is_in_one_entity_in_its_order(pairs: list[tuple[str, str]]) -> None:
+    found = answers.entities([word for word, _ in pairs], [tag for _, tag in pairs])
+    assert "".join(text.replace(" ", "") for _, text in found) == "".join(w for w, tag in pairs if tag not in ("O", ""))
 
 
 WORDS = st.text(st.characters(categories=["Lu", "Ll", "Nd"]), min_size=1, max_size=8)

@@ -202,6 +202,7 @@ def test_files_that_cannot_be_read_are_told_on_one_line() -> None:
 def test_rows_that_label_noise_doubts_weigh_less_from_then_on() -> None:
     words = ["fear worry panic tired alone", "sunny picnic holiday cake music"]
     lines = [f"{words[n % 2]} she {n},{n % 2 if n > 5 else 1 - n % 2}" for n in range(60)]
+    lines += [f"she said {n} and then something,{n % 3 // 2}" for n in range(30)]  # which the classifier cannot know
     _posts(0, *lines)
     p = _params(clean__label_noise__tasks=["stress"], clean__label_noise__min_accuracy=0.99)
     prepare.run(p.prepare)

@@ -1,0 +1,191 @@
+"""What is to be answered: a record's completion, label, choices and rejected answer, for each kind of mapping.
+
+{"text": "…", "ratings": [1, 1, 0]}, annotations "{{ ratings }}", values {"1": yes, "0": no}
+→ label yes, annotations [{annotator: "1", label: yes}, …]
+{"words": ["in", "Rome"], "tags": ["O", "B-LOC"]}, entity "{{ type }}: {{ text }}"  → completion "LOC: Rome"
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clew import params
+
+Record = dict[str, Any]
+Render = Callable[[str, Mapping[str, Any]], str]
+Draw = Callable[[], random.Random]
+
+
+class Unfit(Exception):  # noqa: N818 - a record's verdict, not an error of the program
+    """A record that does not fit its mapping: reason (a word for counting) and detail (what was found)."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+def _label(mapping: params.LabelMapping, record: Record, render: Render, draw: Draw) -> Record:
+    choices = list(dict.fromkeys(mapping.values.values()))
+    annotations = None if mapping.annotations is None else _annotations(mapping, render(mapping.annotations, record))
+    if mapping.label is not None:
+        label = _known(mapping, render(mapping.label, record))
+    else:
+        label = _majority(annotations or [], choices)
+    others = [choice for choice in choices if choice != label]
+    rejected = None
+    if mapping.rejected and others:
+        rejected = draw().choice(others) if len(others) > 1 else others[0]
+    return {
+        "completion": label,
+        "label": label,
+        "choices": choices,
+        "rejected": rejected,
+        "annotations": annotations,
+    }
+
+
+def _known(mapping: params.LabelMapping, found: str) -> str:
+    if found not in mapping.values:
+        raise Unfit("unknown_label", found[:200])
+    return mapping.values[found]
+
+
+def _annotations(mapping: params.LabelMapping, written: str) -> list[dict[str, str]]:
+    """Who gave which label, from JSON: `["1", "0", null]`, numbered by place from 1, or `{"ada": "1", "bo": "0"}`."""
+    try:
+        found = json.loads(written)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, list):
+        found = {str(place): label for place, label in enumerate(found, 1)}
+    if not isinstance(found, dict):
+        raise Unfit("annotations", written[:200])
+    given = {
+        name: label if isinstance(label, str) else json.dumps(label)
+        for name, label in found.items()
+        if label is not None
+    }
+    return [{"annotator": name, "label": _known(mapping, label)} for name, label in given.items()]
+
+
+def _majority(annotations: list[dict[str, str]], choices: list[str]) -> str:
+    """The label given most often; of several the first of the choices."""
+    counts = Counter(one["label"] for one in annotations)
+    if not counts:
+        raise Unfit("no_annotations", "nobody gave a label")
+    return max(choices, key=counts.__getitem__)
+
+
+def _options(mapping: params.OptionsMapping, record: Record, render: Render, draw: Draw) -> Record:
+    front = re.compile(mapping.strip)
+    options = [_without(front, line) for line in render(mapping.options, record).splitlines() if line.strip()]
+    answer = _without(front, render(mapping.answer, record))
+    if not 2 <= len(options) <= len(string.ascii_uppercase):
+        raise Unfit("number_of_options", str(len(options)))
+    if options.count(answer) != 1:
+        raise Unfit("answer_not_one_of_the_options", answer[:200])
+    drawn = draw()
+    if mapping.shuffle:
+        drawn.shuffle(options)
+    letters = list(string.ascii_uppercase[: len(options)])
+    label = letters[options.index(answer)]
+    others = [letter for letter in letters if letter != label]
+    shown = "\n".join(f"{letter}. {option}" for letter, option in zip(letters, options, strict=True))
+    return {
+        "completion": label,
+        "label": label,
+        "choices": letters,
+        "rejected": drawn.choice(others) if mapping.rejected else None,
+        "shown": {"options": shown},
+    }
+
+
+def _without(front: re.Pattern[str], line: str) -> str:
+    found = front.match(line)
+    return line[found.end() if found else 0 :].strip()
+
+
+def _text(mapping: params.TextMapping, record: Record, render: Render, draw: Draw) -> Record:  # noqa: ARG001
+    return {
+        "completion": render(mapping.completion, record),
+        "label": None,
+        "choices": None,
+        "rejected": None,
+    }
+
+
+def _tags(mapping: params.TagsMapping, record: Record, render: Render, draw: Draw) -> Record:  # noqa: ARG001
+    tokens = [str(token) for token in _list(record, mapping.tokens)]
+    tags = [_tag(mapping, tag) for tag in _list(record, mapping.tags)]
+    if len(tokens) != len(tags):
+        raise Unfit("tags_do_not_match_tokens", f"{len(tokens)} tokens, {len(tags)} tags")
+    found = [render(mapping.entity, {"type": kind, "text": text}) for kind, text in entities(tokens, tags)]
+    return {
+        "completion": "\n".join(found) or mapping.nothing,
+        "label": None,
+        "choices": None,
+        "rejected": None,
+        "tokens": tokens,
+        "tags": tags,
+    }
+
+
+def _list(record: Record, column: str) -> list[Any]:
+    """A column's list: as it is, as JSON, or the words of a text."""
+    found = record[column]
+    if isinstance(found, str):
+        try:
+            found = json.loads(found) if found.lstrip().startswith("[") else found.split()
+        except (ValueError, RecursionError):
+            found = found.split()
+    if not isinstance(found, list):
+        raise Unfit("no_list", f"{column}: {found}"[:200])
+    return found
+
+
+def _tag(mapping: params.TagsMapping, found: Any) -> str:
+    if mapping.names is None:
+        return str(found)
+    try:
+        place = int(found)
+    except (TypeError, ValueError):
+        place = -1
+    if not 0 <= place < len(mapping.names):
+        raise Unfit("unknown_tag", str(found)[:200])
+    return mapping.names[place]
+
+
+def entities(tokens: Sequence[str], tags: Sequence[str]) -> list[tuple[str, str]]:
+    """(type, text) of the tagged spans. BIO, BIOES, BILOU, or bare types, where neighbours of one type are one span.
+
+    >>> entities(["Ada", "Byron", "in", "Rome"], ["B-PER", "I-PER", "O", "B-LOC"])
+    [('PER', 'Ada Byron'), ('LOC', 'Rome')]
+    """
+    spans: list[tuple[str, list[str]]] = []
+    inside = None
+    for token, tag in zip(tokens, tags, strict=True):
+        place, kind = (tag[0], tag[2:]) if tag[1:2] == "-" and tag[0] in "BIESLU" else ("I", tag)
+        if tag in ("O", ""):
+            inside = None
+            continue
+        if kind != inside or place in "BSU":
+            spans.append((kind, []))
+        spans[-1][1].append(token)
+        inside = None if place in "ESLU" else kind
+    return [(kind, " ".join(words)) for kind, words in spans]
+
+
+ANSWERS: dict[str, Callable[[Any, Record, Render, Draw], Record]] = {
+    "label": _label,
+    "options": _options,
+    "text": _text,
+    "tags": _tags,
+}
+"""kind of mapping → completion, label, choices and rejected of a record; annotations, or tokens and tags."""
