@@ -32,6 +32,8 @@ TEXTS = ("text", "completion", "rejected")
 
 ORDINARY = r"\t\n\f\r -~‘’“”–—…•"
 """ASCII and typographic signs, of which no damage consists: most English texts have no others."""
+LOOKED_AT = 1_000_000
+"""Bytes of a text, from which on it is left to the rule about length."""
 CONTROLS = re.compile(r"\x1b\[[\d;]*[A-Za-z]|[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 """Colours of terminals, and control characters that are no white space."""
 
@@ -105,8 +107,9 @@ def _mend(text: str, repairs: Repairs, choices: Collection[str]) -> str:
 
 
 def _may_be_damaged(texts: pa.ChunkedArray, markup: bool) -> NDArray[np.bool_]:
-    """Cheaply, of all texts (n,): those of ordinary signs only are not looked at."""
+    """Cheaply, of all texts (n,): those of ordinary signs only, and those that are whole files, are not looked at."""
     suspect = pc.match_substring_regex(texts, f"[^{ORDINARY}]|[<&]" if markup else f"[^{ORDINARY}]")
+    suspect = pc.and_(suspect, pc.less(pc.binary_length(texts), LOOKED_AT))
     mask: NDArray[np.bool_] = pc.fill_null(suspect, False).to_numpy(zero_copy_only=False)
     return mask
 

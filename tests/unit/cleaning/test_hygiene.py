@@ -54,6 +54,11 @@ def test_what_is_sound_stays(text: str) -> None:
     assert _found(text) is None
 
 
+def test_a_text_that_is_a_whole_file_is_left_alone() -> None:
+    assert _found("\x00" * (hygiene.LOOKED_AT - 1)) is not None
+    assert _found("\x00" * hygiene.LOOKED_AT) is None
+
+
 def test_markup_counts_only_where_it_is_asked_for() -> None:
     assert _found("<b>x</b>", HygieneRule(action="fix", markup=False)) is None
 
