@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from clew.params import Audit, Params
+    from clew.params_clean import Features
 
 Path = tuple[str | int, ...]
 Problem = tuple[Path, str]
@@ -71,12 +72,17 @@ def _clean_tasks(p: Params) -> Iterator[Problem]:
                 yield path, f"`{task}` has {lack}: its kind is not `{kind}`"
 
 
-def _features(p: Params) -> Iterator[Problem]:
-    features = p.clean.features
-    if features.kind != "tfidf":
-        yield from _unknown(("clean", "features", "source"), features.source, sorted(p.fetch_data.sources))
-    if features.kind == "given" and not _is_within(features.file):
-        yield ("clean", "features", "file"), f"`{features.file}` is no file within data/raw/{features.source}/"
+def _features(features_of: Callable[[Params], Features | None], *path: str) -> Check:
+    """A check that embeddings come from a source that is declared, and from within it."""
+
+    def check(p: Params) -> Iterator[Problem]:
+        features = features_of(p)
+        if features and features.kind != "tfidf":
+            yield from _unknown((*path, "source"), features.source, sorted(p.fetch_data.sources))
+        if features and features.kind == "given" and not _is_within(features.file):
+            yield (*path, "file"), f"`{features.file}` is no file within data/raw/{features.source}/"
+
+    return check
 
 
 def _objective(p: Params) -> Iterator[Problem]:
@@ -214,7 +220,8 @@ def _align(p: Params) -> Iterator[Problem]:
 CHECKS: tuple[Check, ...] = (
     _sources,
     _clean_tasks,
-    _features,
+    _features(lambda p: p.clean.features, "clean", "features"),
+    _features(lambda p: p.select.diversity.features if p.select.diversity else None, "select", "diversity", "features"),
     _objective,
     _limits,
     _benchmarks,
