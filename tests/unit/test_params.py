@@ -92,6 +92,8 @@ def test_names_of_other_sections_are_checked(tmp_path: Path) -> None:
         ("tasks: [stress, abstracts]", "tasks: [exam]", "`exam` has no labels to doubt"),
         ("variants: [base, sft, aligned, int8]", "variants: []", "nothing would be measured"),
         ("methods: [int8]", "methods: []", "predict.variants.3: `int8` is not declared"),
+        ("benchmarks: [vignettes]", "benchmarks: [vignetes]", "split.contamination.benchmarks.0: `vignetes` is not"),
+        ("benchmarks: [vignettes]", "benchmarks: [exam]", "`exam` is trained on; set split.limits.exam.train: 0"),
         ("min_words: 5", "min_words: 5000", "is more than max_words"),
         ('values: {"1": "yes", "0": "no"}', 'values: {"1": "yes"}', "fewer than two labels"),
         ('files: "*.csv"', "files: ../../x.csv", "is no glob within data/raw/dreaddit/"),
