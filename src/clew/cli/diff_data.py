@@ -32,7 +32,7 @@ def diff_data(before: str, after: str, sample: int, as_json: bool) -> None:
 
     repo = repository.open_repository(Path())
     was, now = snapshot.take(repo, before), snapshot.take(repo, after)
-    kept = store.open_store(Path(repo.workdir) if repo.workdir else None)
+    kept = store.store_of(repo, after)
     index = None
     with suppress(OSError, sqlite3.Error):  # where it cannot be kept, the two dvc.locks are all that is asked
         index = open_index(repo)

@@ -10,11 +10,18 @@ import os
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from clew.errors import HistoryError
+from clew.history import repository
+
+if TYPE_CHECKING:
+    import configparser
+
+    from clew.history.git import Repository
 
 DIR = ".dir"
+CONFIG = ".dvc/config"
 
 
 class Member(NamedTuple):
@@ -74,29 +81,60 @@ class Store:
         return path
 
 
-def open_store(root: Path | None) -> Store:
+def store_of(repo: Repository, rev: str = "HEAD") -> Store:
+    """The cache of a repository; of a bare one what the .dvc/config of a revision says counts, too."""
+    if repo.workdir:
+        return open_store(Path(repo.workdir))
+    commit = repository.commit_at(repo, rev)
+    tree = repository.tree_of(repo, commit) if commit else None
+    blob = tree.blob(CONFIG) if tree else None
+    content = tree.content(blob) if tree and blob else None
+    return open_store(None, (content or b"").decode("utf-8", "replace"))
+
+
+def open_store(root: Path | None, committed: str = "") -> Store:
     """The cache that DVC's configuration names (`cache.dir`), and the one in the repository.
 
-    root: of the work tree; None for a bare repository, whose cache the settings of the user or machine may name.
+    root: of the work tree; None for a bare repository, whose cache the settings of the user or machine may name, or a
+    `committed` configuration: by a whole path, as `cache.dir` or as the folder of the default remote.
     """
-    return Store(partial(_named, root))
+    return Store(partial(_named, root, committed))
 
 
-def _named(root: Path | None) -> tuple[Path, ...]:
-    import configparser
-
+def _named(root: Path | None, committed: str) -> tuple[Path, ...]:
     named = None
     for file in config_files(root):
-        config = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=("#",))
         try:
-            config.read(file, encoding="utf-8")
-        except (configparser.Error, UnicodeDecodeError, OSError):
+            config = _parsed(file.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, OSError):
             continue
-        value = config.get("cache", "dir", fallback="").strip().strip("\"'")
+        value = _setting(config, "cache", "dir")
         if value:
             named = (file.parent / Path(value).expanduser()).resolve()
-    own = [root / ".dvc" / "cache"] if root else []
-    return tuple([named, *own] if named else own)
+    if root:
+        return tuple([named, root / ".dvc" / "cache"] if named else [root / ".dvc" / "cache"])
+    config = _parsed(committed)
+    remote = _setting(config, "core", "remote")
+    own, brought = _setting(config, "cache", "dir"), _setting(config, f"'remote \"{remote}\"'", "url")
+    folders = (Path(own) if own.startswith("/") else named, Path(brought) if brought.startswith("/") else None)
+    return tuple(folder for folder in folders if folder)
+
+
+def _parsed(text: str) -> configparser.ConfigParser:
+    """A configuration of DVC; an empty one where it cannot be read."""
+    import configparser
+
+    config = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=("#",))
+    try:
+        config.read_string(text)
+    except configparser.Error:
+        config.clear()
+    return config
+
+
+def _setting(config: configparser.ConfigParser, section: str, name: str) -> str:
+    """A setting without its quotes; "" where there is none."""
+    return config.get(section, name, fallback="").strip().strip("\"'")
 
 
 def config_files(root: Path | None) -> list[Path]:

@@ -14,7 +14,7 @@ from clew.history import lockfile, repository, snapshot
 from clew.history.documents import LOCK
 from clew.history.index import Index
 from clew.history.snapshot import Snapshot
-from clew.history.store import DIR, Store, open_store
+from clew.history.store import DIR, Store, store_of
 from clew.lineage import data_chain, row_files, row_history, rowsets
 from clew.lineage.data_chain import LEDGER, SPLITS, TRAIN, Chain
 from clew.lineage.row_history import At
@@ -143,7 +143,7 @@ def ask(
             history += _uncommitted(repo, history, index)
         if not history:
             repository.resolve(repo, "HEAD")
-        store = open_store(Path(repo.workdir) if repo.workdir else None)
+        store = store_of(repo, revs[0] if revs else "HEAD")
         archive = Archive(index, store, sets, history, scores, repo.is_shallow, tell)
         archive.open()
         return question(archive)

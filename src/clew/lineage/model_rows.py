@@ -21,7 +21,7 @@ from clew.history.index import Index, open_index
 from clew.history.lockfile import Artifact
 from clew.history.repository import WORK_TREE
 from clew.history.snapshot import Snapshot
-from clew.history.store import open_store
+from clew.history.store import store_of
 from clew.lineage import data_chain
 from clew.lineage.data_chain import MODELS, SPLITS, TRAIN
 
@@ -119,7 +119,7 @@ def located(repo: Repository, name: str, rev: str | None, side: str) -> list[Pat
     finally:
         if index is not None:
             index.close()
-    store = open_store(Path(repo.workdir) if repo.workdir else None)
+    store = store_of(repo, rev or "HEAD")
     paths = []
     for made, md5 in found.files:
         wanted = made if made == TRAIN else f"{SPLITS}/{side}.parquet"

@@ -38,7 +38,7 @@ def trace(folder: Path, asked: str, rev: str | None = None, *, down: bool = Fals
     size. Raises HistoryError for what is not there.
     """
     repo = repository.open_repository(folder)
-    kept = store.open_store(Path(repo.workdir) if repo.workdir else None)
+    kept = store.store_of(repo, rev or "HEAD")
     history = past.open_past(repo)
     linker = Linker(history, kept)
     found = thing.resolve(repo, linker, folder, asked, rev, down=down, thorough=thorough)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from clew.errors import HistoryError
+from clew.history import repository
 from clew.history import store as stores
+from examples.history import commit, git
 
 
 @pytest.fixture
@@ -43,6 +45,22 @@ def test_a_bare_repository_has_the_cache_of_the_user_or_machine(levels: dict[str
     assert stores.open_store(None).folders == ()
     _name(levels["global"], '"/caches/mine"')
     assert stores.open_store(None).folders == (Path("/caches/mine"),)
+
+
+def test_a_bare_repository_has_the_folders_that_a_commit_names_by_a_whole_path(
+    levels: dict[str, Path], tmp_path: Path
+) -> None:
+    config = "[core]\n    remote = team\n['remote \"team\"']\n    url = /shares/team\n"
+    git(tmp_path, "init", "-q", "-b", "main", "made")
+    first = commit(tmp_path / "made", "Remote", {".dvc/config": config})
+    commit(tmp_path / "made", "Cache, too", {".dvc/config": f"{config}[cache]\n    dir = /caches/theirs\n"})
+    git(tmp_path, "clone", "-q", "--bare", "made", "bare")
+    repo = repository.open_repository(tmp_path / "bare")
+    _name(levels["global"], "/caches/mine")
+    assert stores.store_of(repo).folders == (Path("/caches/theirs"), Path("/shares/team"))
+    assert stores.store_of(repo, first).folders == (Path("/caches/mine"), Path("/shares/team"))
+    assert stores.open_store(None, "[cache]\ndir = ../cache\n").folders == (Path("/caches/mine"),)
+    assert stores.open_store(None, "[cache").folders == (Path("/caches/mine"),)
 
 
 def test_without_settings_of_its_own_dvc_looks_in_the_folders_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,7 @@ def least(changed: int) -> float:
 
 def sign(rows: tuple[Sequence[Row], Sequence[Row]]) -> float:
     """The exact two-sided p of as many rows right before alone and after alone, were each as likely (McNemar, 1947)."""
-    from scipy import special  # type: ignore[import-untyped]
+    from scipy import special
 
     right = [[row["prediction"] == row["label"] for row in side] for side in rows]
     lost = sum(before and not after for before, after in zip(*right, strict=True))

@@ -29,7 +29,7 @@ def compare(repo: Repository, names: Sequence[str], *, tests: bool = True) -> Vi
     """
     before, *others = revisions.chosen(repo, names)
     root = Path(repo.workdir) if repo.workdir else None
-    store = stores.open_store(root)
+    store = stores.store_of(repo, others[-1].commit.id if others[-1].commit else "HEAD")
     found = [(after, numbers.numbers(before, after)) for after in others]
     if not any((before.params, before.stages, before.metrics)) and not any(a.params or a.stages for a in others):
         raise HistoryError(
