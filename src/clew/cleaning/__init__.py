@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from clew.cleaning import (
+    annotators,
     contradictions,
     duplicates,
     hygiene,
@@ -43,6 +44,7 @@ RULES: dict[str, Callable[[pa.Table, Any, Context], Findings]] = {
     "relevance": relevance.find,
     "mismatch": mismatch.find,
     "outliers": outliers.find,
+    "annotators": annotators.find,
     "label_noise": label_noise.find,
 }
 """name (= section under `clean`) → rule, in the order in which they are applied."""

@@ -89,9 +89,16 @@ def _finding(row: Mapping[str, Any], decision: Decision) -> Finding:
             where=f"data/review/decisions, row {row['row_id'][:12]}",
             fix="Mend the decision.",
         )
-    changes = {"label": decision.label}
-    if row["completion"] == row["label"]:
-        changes["completion"] = decision.label
-    if row["rejected"] == decision.label:
-        changes["rejected"] = row["label"]
+    changes = relabelled(row, decision.label)
     return Finding("fix", detail=f"{told or 'a person'}: {row['label']} → {decision.label}", changes=changes)
+
+
+def relabelled(row: Mapping[str, Any], label: str) -> dict[str, str]:
+    """A row's new values where `label` is the right one: a completion that was the label follows, and where the new
+    label was the rejected answer, the old one is it now."""
+    changes = {"label": label}
+    if row["completion"] == row["label"]:
+        changes["completion"] = label
+    if row["rejected"] == label:
+        changes["rejected"] = row["label"]
+    return changes
