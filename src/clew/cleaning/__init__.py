@@ -23,6 +23,7 @@ from clew.cleaning import (
     refusal,
     relevance,
     repetition,
+    token_labels,
     truncated,
 )
 from clew.cleaning.finding import Context, Finding, Findings
@@ -46,6 +47,7 @@ RULES: dict[str, Callable[[pa.Table, Any, Context], Findings]] = {
     "outliers": outliers.find,
     "annotators": annotators.find,
     "label_noise": label_noise.find,
+    "token_labels": token_labels.find,
 }
 """name (= section under `clean`) → rule, in the order in which they are applied."""
 

@@ -52,9 +52,13 @@ def probabilities(
     with threadpool_limits(1):  # sums do not follow the number of threads, and small products are faster
         for number in np.unique(fold):
             learnt = _learnt(np.flatnonzero(fold != number), codes, seed)
+            of_fold = np.flatnonzero(fold == number)
+            only = np.unique(codes[learnt])
+            if len(only) == 1:
+                found[of_fold, only[0]] = 1
+                continue
             model = LogisticRegression(fit_intercept=intercept, max_iter=300)
             model.fit(features[learnt], codes[learnt])
-            of_fold = np.flatnonzero(fold == number)
             found[np.ix_(of_fold, model.classes_)] = model.predict_proba(features[of_fold])
     return found
 

@@ -48,7 +48,6 @@ def _is_unspaced(texts: Sequence[str]) -> bool:
 
 def _counts(texts: Sequence[str], analyzer: str, most: int) -> Any:
     """How often each term stands in each text (n, terms); None where no term stands in two texts."""
-    from scipy.sparse import vstack
     from sklearn.feature_extraction.text import HashingVectorizer
 
     hashing = HashingVectorizer(
@@ -61,6 +60,16 @@ def _counts(texts: Sequence[str], analyzer: str, most: int) -> Any:
         dtype=np.float32,
     )
     batches = [hashing.transform(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)]
+    return _frequent(batches, most)
+
+
+def _frequent(batches: list[Any], most: int) -> Any:
+    """The batches as one matrix, without the columns of one row only and all but the `most` of most rows.
+
+    None where no column is left. The batches are used up.
+    """
+    from scipy.sparse import vstack
+
     frequency = np.zeros(BUCKETS, dtype=np.int32)
     for batch in batches:
         frequency += np.bincount(batch.indices, minlength=BUCKETS)
@@ -72,3 +81,18 @@ def _counts(texts: Sequence[str], analyzer: str, most: int) -> Any:
     for index, batch in enumerate(batches):
         batches[index] = batch[:, kept]
     return vstack(batches, format="csr")
+
+
+def hashed(features: Sequence[Sequence[str]], most: int) -> Any:
+    """A sparse matrix (n, features) of float32: 1 where a thing has a feature. Features of one thing only are left out.
+
+    Raises NoTerms.
+    """
+    from sklearn.feature_extraction import FeatureHasher
+
+    hashing = FeatureHasher(BUCKETS, input_type="string", dtype=np.float32, alternate_sign=False)
+    starts = range(0, len(features), BATCH)
+    found = _frequent([hashing.transform(features[start : start + BATCH]) for start in starts], most)
+    if found is None:
+        raise NoTerms
+    return found
