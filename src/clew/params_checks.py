@@ -59,7 +59,14 @@ def _sources(p: Params) -> Iterator[Problem]:
 
 def _clean_tasks(p: Params) -> Iterator[Problem]:
     """Tasks that a cleaning rule names: declared, each once, and of a kind that the rule can judge."""
-    wanted = {"label_noise": ("label", "no labels to doubt"), "mismatch": ("text", "no written answers")}
+    wanted = {
+        "mismatch": ("text", "no written answers"),
+        "annotators": ("label", "no labels that people gave"),
+        "label_noise": ("label", "no labels to doubt"),
+        "token_labels": ("tags", "no tagged words"),
+        "preferences": ("text", "no written answers to choose from"),
+    }
+    needed = {"annotators": "annotations", "preferences": "rejected"}
     for name in type(p.clean).model_fields:
         tasks: Sequence[str] = getattr(getattr(p.clean, name), "tasks", ())
         kind, lack = wanted.get(name, (None, ""))
@@ -70,6 +77,8 @@ def _clean_tasks(p: Params) -> Iterator[Problem]:
                 yield path, f"`{task}` stands there twice"
             if kind and task in p.prepare.tasks and p.prepare.tasks[task].kind != kind:
                 yield path, f"`{task}` has {lack}: its kind is not `{kind}`"
+            elif name in needed and getattr(p.prepare.tasks.get(task), needed[name], "") is None:
+                yield path, f"`{task}` has none to judge: prepare.tasks.{task}.{needed[name]} is null"
 
 
 def _features(features_of: Callable[[Params], Features | None], *path: str) -> Check:
@@ -83,6 +92,13 @@ def _features(features_of: Callable[[Params], Features | None], *path: str) -> C
             yield (*path, "file"), f"`{features.file}` is no file within data/raw/{features.source}/"
 
     return check
+
+
+def _classifiers(p: Params) -> Iterator[Problem]:
+    """Models that a cleaning rule asks come from sources that are declared."""
+    for rule, param in (("personal_data", "recogniser"), ("toxicity", "classifier")):
+        if source := getattr(getattr(p.clean, rule), param, None):
+            yield from _unknown(("clean", rule, param), source, sorted(p.fetch_data.sources))
 
 
 def _objective(p: Params) -> Iterator[Problem]:
@@ -117,6 +133,46 @@ def _select(p: Params) -> Iterator[Problem]:
         on = [name for name, rule in p.clean if rule is not None and name not in ("features", "downweight")]
         hint = f"it is off: set clean.{score.rule}" if hasattr(p.clean, score.rule) else f"there are: {', '.join(on)}"
         yield ("select", "score", "rule"), f"no rule `{score.rule}` of clean measures rows; {hint}"
+
+
+def _augment(p: Params) -> Iterator[Problem]:
+    for task, declared in p.augment.tasks.items():
+        path: Path = ("augment", "tasks", task)
+        yield from _unknown(path, task, sorted(p.prepare.tasks))
+        kind = p.prepare.tasks[task].kind if task in p.prepare.tasks else None
+        if declared.synonyms:
+            of = ("synonyms", "source")
+            yield from _unknown((*path, *of), declared.synonyms.source, sorted(p.fetch_data.sources))
+            if not _is_within(declared.synonyms.file):
+                yield (*path, "synonyms", "file"), f"`{declared.synonyms.file}` is no file within its source"
+        for method in ("synonyms", "typos"):
+            if kind == "tags" and getattr(declared, method):
+                yield (*path, method), f"`{task}` is of kind `tags`: its tags would stand beside other words"
+        if declared.upsample and declared.upsample.by == "label" and kind in ("text", "tags"):
+            yield (*path, "upsample", "by"), f"`{task}` has no labels: its kind is `{kind}`"
+        for index, template in enumerate(declared.prompts.templates if declared.prompts else ()):
+            for problem in _lacking(template, kind):
+                yield (*path, "prompts", "templates", index), problem
+
+
+def _lacking(template: str, kind: str | None) -> Iterator[str]:
+    """What a template of another prompt lacks. Of multiple choice, `text` has the options as they came."""
+    import jinja2
+
+    from clew.errors import DataError
+    from clew.mapping import Unfit, renderer
+
+    names = ("prompt",) if kind == "options" else ("prompt", "text")
+    try:
+        one, other = (renderer()(template, dict.fromkeys(names, value)) for value in ("one row", "ANOTHER, quite"))
+        if one == other:
+            yield f"says the same of every row; put in {' or '.join(f'{{{{ {name} }}}}' for name in names)}"
+    except jinja2.TemplateSyntaxError as error:
+        yield f"not a template: {str(error.message).rstrip('.')}"
+    except DataError as error:
+        yield error.what
+    except Unfit as error:
+        yield f"cannot be written ({error.detail}); it may use {' and '.join(names)}"
 
 
 def _variants(p: Params) -> Iterator[Problem]:
@@ -166,7 +222,7 @@ def _tasks(p: Params) -> Iterator[Problem]:
         for name in (*TEMPLATES, "entity"):
             template = getattr(mapping, name, None)
             try:
-                render(template or "", {})
+                render(template if isinstance(template, str) else "", {})
             except jinja2.TemplateSyntaxError as error:
                 yield (*path, name), f"not a template: {str(error.message).rstrip('.')}"
             except DataError as error:
@@ -222,10 +278,12 @@ CHECKS: tuple[Check, ...] = (
     _clean_tasks,
     _features(lambda p: p.clean.features, "clean", "features"),
     _features(lambda p: p.select.diversity.features if p.select.diversity else None, "select", "diversity", "features"),
+    _classifiers,
     _objective,
     _limits,
     _benchmarks,
     _select,
+    _augment,
     _variants,
     _shares,
     _length,

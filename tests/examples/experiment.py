@@ -50,6 +50,7 @@ TASKS: dict[str, Any] = {
         "prompt": "{{ talk }}\nSummarise.",
         "text": "{{ talk }}",
         "completion": "{{ note }}",
+        "rejected": None,
         "groups": {},
     },
 }
@@ -112,7 +113,17 @@ PARAMS: dict[str, Any] = {
             "features": {"kind": "tfidf", "dimensions": 16},
         },
     },
-    "augment": {"enabled": False},
+    "augment": {
+        "enabled": False,
+        "tasks": {
+            "stress": {
+                "synonyms": None,
+                "typos": {"rate": 0.02, "copies": 1},
+                "prompts": {"templates": ["Stressed?\n{{ text }}"], "copies": 1},
+                "upsample": {"by": "label", "to": 1.0, "most": 2},
+            }
+        },
+    },
     "balance": {"audits": [AUDIT], "reweigh": True},
     "sft": {**OPTIMISATION, "eval_steps": 5, "patience": 3},
     "align": {**OPTIMISATION, "enabled": True, "algorithm": "dpo", "tasks": ["stress"], "pairs": 16, "beta": 0.1},
@@ -146,7 +157,7 @@ def write(p: params.Params) -> None:
     clean.run(p.clean, p.seed)
     split.run(p.split, p.seed)
     select.run(p.select, p.seed)
-    augment.run(p.augment)
+    augment.run(p.augment, p.prepare, p.seed)
     balance.run(p.balance)
     finish(p)
 

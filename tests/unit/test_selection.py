@@ -35,6 +35,7 @@ def clusters(sizes: list[int], spread: float = 0.1, d: int = 16) -> tuple[np.nda
 points = arrays(np.float32, st.tuples(st.integers(1, 9), st.just(3)), elements=st.integers(-3, 3).map(np.float32))
 
 
+@settings(deadline=None)
 @given(points, st.data())
 def test_lazy_greedy_is_plain_greedy(vectors: np.ndarray, data: st.DataObject) -> None:
     similar = selection.similarities(unit(vectors))

@@ -1,0 +1,56 @@
+"""Up-sampling: how often each row of a thin class or source is copied.
+
+yes 300, no 100; to: 1.0, most: 3  →  each row of `no` twice
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from clew.params_augment import TaskAugmentation
+
+    Counts = NDArray[np.int64]
+
+
+def times(rows: pa.Table, added: pa.Table, tasks: Mapping[str, TaskAugmentation], seed: int) -> Counts:
+    """(n,) copies to make of each row (columns row_id, source, task, label), beside those that were `added` already."""
+    found = np.zeros(len(rows), dtype=np.int64)
+    together = pa.concat_tables([rows, added])
+    row_ids, of_task = (rows[name].to_pylist() for name in ("row_id", "task"))
+    for task, declared in tasks.items():
+        if declared.upsample is None:
+            continue
+        by = declared.upsample.by
+        rivals = together if by == "source" else together.filter(pc.equal(together["task"], task))
+        sizes = Counter(rivals[by].to_pylist())
+        places: dict[str | None, list[int]] = {}
+        for place, group in enumerate(rows[by].to_pylist()):
+            if of_task[place] == task:
+                places.setdefault(group, []).append(place)
+        for group, some in places.items():
+            lacking = max(int(declared.upsample.to * max(sizes.values())) - sizes[group], 0)
+            draws = [_draw(row_ids[place], seed) for place in some]
+            found[some] = np.minimum(_shared(lacking, draws), declared.upsample.most)
+    return found
+
+
+def _shared(copies: int, draws: list[int]) -> Counts:
+    """Copies of each of some rows: as even as can be, the odd ones of those with the lowest draws."""
+    each, odd = divmod(copies, len(draws))
+    found = np.full(len(draws), each, dtype=np.int64)
+    found[np.argsort(np.array(draws, dtype=np.uint64), kind="stable")[:odd]] += 1
+    return found
+
+
+def _draw(row_id: str, seed: int) -> int:
+    return int.from_bytes(hashlib.blake2b(f"upsample\0{seed}\0{row_id}".encode(), digest_size=8).digest())
