@@ -113,11 +113,12 @@ def _without(front: re.Pattern[str], line: str) -> str:
 
 
 def _text(mapping: params.TextMapping, record: Record, render: Render, draw: Draw) -> Record:  # noqa: ARG001
+    rejected = None if mapping.rejected is None else render(mapping.rejected, record)
     return {
         "completion": render(mapping.completion, record),
         "label": None,
         "choices": None,
-        "rejected": None,
+        "rejected": rejected or None,
     }
 
 

@@ -32,7 +32,7 @@ LARGEST_FACTOR = 10**9
 
 COLUMNS_TOLD = 12
 
-TEMPLATES = ("system", "prompt", "text", "label", "annotations", "options", "answer", "completion")
+TEMPLATES = ("system", "prompt", "text", "label", "annotations", "options", "answer", "completion", "rejected")
 """Of a mapping, those that see the record's columns."""
 
 Part = tuple[str, str]
@@ -138,7 +138,7 @@ def columns(mapping: params.Mapping, task: str) -> set[str]:
         used |= {mapping.tokens, mapping.tags}  # type: ignore[attr-defined]
     for name in TEMPLATES:
         template = getattr(mapping, name, None)
-        if template is None:
+        if not isinstance(template, str):  # `rejected` of labels is a switch
             continue
         try:
             found = _parsed(lambda text: meta.find_undeclared_variables(environment.parse(text)), template)

@@ -208,6 +208,8 @@ class TextMapping(Mapping):
 
     kind: Literal["text"]
     completion: Template
+    rejected: Template | None
+    """The answer that was not preferred, for preference training; null for none."""
 
 
 class TagsMapping(Mapping):

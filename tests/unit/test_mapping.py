@@ -133,6 +133,14 @@ def test_tagged_words_are_answered_one_entity_a_line(names: list[str] | None, wo
     assert row["label"] is None
 
 
+@pytest.mark.parametrize(("worse", "rejected"), [("no idea", "no idea"), ("", None)])
+def test_a_written_answer_may_have_one_that_was_not_preferred(worse: str, rejected: str | None) -> None:
+    declared = _mapping(**COMMON | {"kind": "text", "completion": "{{ better }}", "rejected": "{{ worse }}"})
+    row = _content(declared, {"text": "q", "better": "K", "worse": worse})
+    assert (row["completion"], row["rejected"], row["label"]) == ("K", rejected, None)
+    assert mapping.columns(declared, "t") == {"text", "better", "worse"}
+
+
 def test_nothing_tagged_is_said_so_and_columns_of_words_and_tags_are_asked_for() -> None:
     assert _content(_mapping(**TAGS), {"words": ["a"], "marks": ["O"]})["completion"] == "none"
     assert mapping.columns(_mapping(**TAGS), "t") == {"words", "marks"}

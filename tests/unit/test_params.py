@@ -90,6 +90,16 @@ def test_names_of_other_sections_are_checked(tmp_path: Path) -> None:
         ("tasks: [stress, exam]", "tasks: []", "is empty; name a task whose rows have a rejected answer"),
         ("tasks: [stress, exam]", "tasks: [exam, exam]", "`exam` stands there twice"),
         ("tasks: [stress, abstracts]", "tasks: [exam]", "`exam` has no labels to doubt"),
+        *[
+            (f"{name}: null", f"{name}: {{tasks: [{task}], folds: 5, threshold: 0.5, {more}}}", said)
+            for name, task, more, said in [
+                ("annotators", "dialogues", "otherwise: review", "`dialogues` has no labels that people gave"),
+                ("annotators", "stress", "otherwise: review", "prepare.tasks.stress.annotations is null"),
+                ("token_labels", "stress", "min_accuracy: 0.9, otherwise: review", "`stress` has no tagged words"),
+                ("preferences", "exam", "min_accuracy: 0.9, otherwise: review", "`exam` has no written answers to"),
+                ("preferences", "dialogues", "min_accuracy: 0.9, otherwise: review", "dialogues.rejected is null"),
+            ]
+        ],
         ("variants: [base, sft, aligned, int8]", "variants: []", "nothing would be measured"),
         ("methods: [int8]", "methods: []", "predict.variants.3: `int8` is not declared"),
         ("benchmarks: [vignettes]", "benchmarks: [vignetes]", "split.contamination.benchmarks.0: `vignetes` is not"),

@@ -20,6 +20,7 @@ from clew.cleaning import (
     missing,
     near_duplicates,
     outliers,
+    preferences,
     refusal,
     relevance,
     repetition,
@@ -48,6 +49,7 @@ RULES: dict[str, Callable[[pa.Table, Any, Context], Findings]] = {
     "annotators": annotators.find,
     "label_noise": label_noise.find,
     "token_labels": token_labels.find,
+    "preferences": preferences.find,
 }
 """name (= section under `clean`) → rule, in the order in which they are applied."""
 

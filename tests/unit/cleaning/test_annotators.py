@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clew.cleaning import annotators, chain
@@ -111,6 +111,7 @@ def test_alpha_is_that_of_the_published_example() -> None:
 LABELS = st.sampled_from(["yes", "no", "maybe"])
 
 
+@settings(deadline=None)  # the first example imports
 @given(
     st.lists(
         st.tuples(st.text(max_size=9), LABELS, st.none() | st.dictionaries(st.sampled_from("abc"), LABELS)),

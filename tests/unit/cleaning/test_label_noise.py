@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clew.cleaning import crossval, label_noise, terms
@@ -81,6 +81,7 @@ def test_they_weigh_less_where_the_classifier_is_not_accurate() -> None:
     assert {f.action for f in findings.by_position.values()} == {"downweight"}
 
 
+@settings(deadline=None)  # the first example imports
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.sampled_from([None, "a", "b"])), min_size=1, max_size=60),
     st.integers(2, 5),
@@ -145,6 +146,7 @@ def test_of_more_rows_than_are_learnt_from_rare_classes_are_kept(monkeypatch: py
     assert set(found) <= flipped
 
 
+@settings(deadline=None)  # the first example imports
 @given(st.lists(st.one_of(st.none(), st.text(max_size=20)), min_size=4, max_size=12))
 def test_any_text_has_terms_or_is_told_to_have_none(texts: list[str | None]) -> None:
     made = [row(text, label) for text, label in zip(texts, ["yes", "no"] * 6, strict=False)]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cleanlab.token_classification.filter import find_label_issues
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clew.cleaning import crossval, terms, token_labels
@@ -98,6 +98,7 @@ def test_a_tag_that_cannot_be_learnt_is_not_doubted() -> None:
     assert not findings.by_position
 
 
+@settings(deadline=None)  # the first example imports
 @given(st.lists(st.lists(st.tuples(st.text(max_size=5), st.sampled_from(["O", "B-X", "I-X"])), max_size=6), max_size=9))
 def test_any_words_are_judged_or_told_to_be_too_few(made: list[list[tuple[str, str]]]) -> None:
     rows = [_row([word for word, _ in one], [tag for _, tag in one]) for one in made]

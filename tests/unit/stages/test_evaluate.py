@@ -102,8 +102,16 @@ def test_variants_of_other_rows_are_an_error() -> None:
 
 
 def test_params_refuse_a_task_whose_numbers_would_stand_where_the_size_does() -> None:
-    mapping = {"kind": "text", "source": "own", "files": "*", "format": "csv", "system": None, "completion": "{{ a }}"}
-    mapping |= {"prompt": "{{ q }}", "text": "{{ q }}", "groups": {}}
+    mapping = {
+        "kind": "text",
+        "source": "own",
+        "files": "*",
+        "format": "csv",
+        "system": None,
+        "completion": "{{ a }}",
+        "rejected": None,
+    }
+    mapping |= {"prompt": "{{ q }}", "text": "{{ q }}", "groups": {}, "missing": {}}
     tasks = {name: params.TextMapping.model_validate(mapping) for name in ("models", "model")}
     with pytest.raises(ValueError, match="a task cannot be called `model`"):
         params.Prepare(row_key="public", max_unfit=0.1, tasks=tasks)
