@@ -100,6 +100,31 @@ def test_names_of_other_sections_are_checked(tmp_path: Path) -> None:
                 ("preferences", "dialogues", "min_accuracy: 0.9, otherwise: review", "dialogues.rejected is null"),
             ]
         ],
+        *[
+            ("features: {kind: tfidf, dimensions: 128}", f"features: {{{features}}}", said)
+            for features, said in [
+                ("kind: encoder, source: dreadit, batch_size: 8, max_length: 128", "did you mean `dreaddit`?"),
+                (
+                    "kind: given, source: dreaddit, file: ../v.parquet",
+                    "`../v.parquet` is no file within data/raw/dread",
+                ),
+                ("kind: bert, source: dreaddit", "clean.features"),
+            ]
+        ],
+        (
+            "relevance: null",
+            "relevance: {action: drop, tasks: [exam], threshold: 0.1}",
+            "clean.objective: is null, and",
+        ),
+        ("mismatch: null", "mismatch: {action: drop, tasks: [exam], share: 0.1, threshold: 1.0}", "no written answers"),
+        *[
+            ("outliers: null", f"outliers: {{action: drop, tasks: [{tasks}], neighbours: 9, threshold: {at}}}", said)
+            for tasks, at, said in [
+                ("exam, exam", 0.37, "clean.outliers.tasks.1: `exam` stands there twice"),
+                ("exams", 0.37, "`exams` is not declared; did you mean `exam`?"),
+                ("exam", 2.0, "clean.outliers.threshold"),
+            ]
+        ],
         ("variants: [base, sft, aligned, int8]", "variants: []", "nothing would be measured"),
         ("methods: [int8]", "methods: []", "predict.variants.3: `int8` is not declared"),
         ("benchmarks: [vignettes]", "benchmarks: [vignetes]", "split.contamination.benchmarks.0: `vignetes` is not"),
