@@ -77,11 +77,14 @@ def apply(rows: pa.Table, clean: Clean, seed: int, decisions: Mapping[str, Decis
 
     decided = review.findings(whole, decisions)
     whole, left = _settle(whole, left, REVIEW, decided, found, clean.downweight)
+    taken, now = (whole, left), whole if len(left) == len(whole) else whole.take(left)
     for name, find in RULES.items():
         rule = getattr(clean, name)
         if rule is None or not len(left):
             continue
-        findings = find(whole if len(left) == len(whole) else whole.take(left), rule, context)
+        if taken[0] is not whole or taken[1] is not left:  # copying millions of texts takes longer than many a rule
+            taken, now = (whole, left), whole.take(left)
+        findings = find(now, rule, context)
         by_position = {
             int(left[local]): finding._replace(action="keep") if int(left[local]) in decided else finding
             for local, finding in findings.by_position.items()
@@ -114,32 +117,34 @@ def _settle(
     weight: float,
 ) -> tuple[pa.Table, NDArray[np.int64]]:
     """Do what the findings (by position in `whole`) say, and note them in `found`."""
-    dropped = set()
-    values: dict[str, dict[int, Any]] = {}
+    by_action: dict[str, list[int]] = {}
     for position in sorted(findings):
-        finding = findings[position]
-        found.setdefault(position, []).append(Found(rule, finding))
-        if finding.action == "drop":
-            dropped.add(position)
-        elif finding.action == "downweight":
-            values.setdefault("weight", {})[position] = whole["weight"][position].as_py() * weight
-        elif finding.action == "fix":
-            for name, value in _mended(whole, position, finding).items():
-                values.setdefault(name, {})[position] = value
+        found.setdefault(position, []).append(Found(rule, findings[position]))
+        by_action.setdefault(findings[position].action, []).append(position)
+    dropped, lighter = by_action.get("drop"), by_action.get("downweight")
+    values = _mended(whole, {position: findings[position] for position in by_action.get("fix", ())})
+    if lighter:
+        values["weight"] = dict(zip(lighter, (whole["weight"].to_numpy()[lighter] * weight).tolist(), strict=True))
     for name, some in values.items():
         whole = _replaced(whole, name, some)
     if dropped:
-        left = left[~np.isin(left, np.fromiter(dropped, dtype=np.int64))]
+        left = left[~np.isin(left, dropped)]
     return whole, left
 
 
-def _mended(whole: pa.Table, position: int, finding: Finding) -> dict[str, Any]:
-    """A row's new values: what the finding says, else its texts mended. None stays None."""
-    changes = dict(finding.changes or {})
-    if finding.mend is not None:
-        texts = {name: whole[name][position].as_py() for name in TEXTS}
-        changes |= {name: finding.mend(text) for name, text in texts.items() if text is not None}
-    return changes
+def _mended(whole: pa.Table, fixes: Mapping[int, Finding]) -> dict[str, dict[int, Any]]:
+    """Column → position → new value: what a finding says, else the row's texts mended. None stays None."""
+    values: dict[str, dict[int, Any]] = {}
+    for position, finding in fixes.items():
+        for name, value in (finding.changes or {}).items():
+            values.setdefault(name, {})[position] = value
+    mends = {position: finding.mend for position, finding in fixes.items() if finding.mend is not None}
+    for name in TEXTS if mends else ():
+        texts = whole[name].take(pa.array(list(mends))).to_pylist()
+        for (position, mend), text in zip(mends.items(), texts, strict=True):
+            if text is not None:
+                values.setdefault(name, {})[position] = mend(text)
+    return values
 
 
 def _replaced(whole: pa.Table, name: str, values: Mapping[int, Any]) -> pa.Table:

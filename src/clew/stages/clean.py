@@ -102,17 +102,10 @@ def _entries(before: pa.Table, outcome: chain.Outcome, deciding: dict[int, chain
         "source": before["source"],
         "file": origin.field("file"),
         "record": origin.field("record"),
-        "stage": pa.repeat("clean", n),
         "decision": pa.array(decision, type=pa.string()),
-        **columns,
         "also": also,
-        "parent_ids": pa.array([[]] * n, type=ledger.SCHEMA.field("parent_ids").type),
     }
-    arrays = [
-        pa.array(given[field.name], type=field.type) if isinstance(given[field.name], list) else given[field.name]
-        for field in ledger.SCHEMA
-    ]
-    return pa.table(arrays, schema=ledger.SCHEMA)
+    return ledger.table("clean", given | columns)
 
 
 def _write_scores(outcome: chain.Outcome) -> None:
@@ -127,13 +120,21 @@ def _write_scores(outcome: chain.Outcome) -> None:
 
 def _write_queue(outcome: chain.Outcome) -> None:
     """Rows that are left and that a rule wants a person to look at, each with the first such finding."""
-    waiting = []
-    for position in sorted(outcome.found):
-        asked = [one for one in outcome.found[position] if one.finding.action == "review"]
-        if asked and outcome.stay[position]:
-            row = outcome.rows.slice(position, 1).to_pylist()[0]
-            waiting.append({**row, **ledger.found(*asked[0])})
-    io.write_parquet(paths.REVIEW_QUEUE, [{name: row[name] for name in QUEUE.names} for row in waiting], QUEUE)
+    asked = {
+        position: next((one for one in found if one.finding.action == "review"), None)
+        for position, found in sorted(outcome.found.items())
+        if outcome.stay[position]
+    }
+    waiting = {position: ledger.found(*one) for position, one in asked.items() if one}
+    table = outcome.rows.take(pa.array(list(waiting), type=pa.int64()))
+    columns = [
+        table[field.name].cast(field.type)
+        if field.name in table.column_names
+        else pa.array([found[field.name] for found in waiting.values()], type=field.type)
+        for field in QUEUE
+    ]
+    with io.parquet_writer(paths.REVIEW_QUEUE, QUEUE) as write:
+        write(pa.table(columns, schema=QUEUE))
 
 
 def _figures(
