@@ -60,6 +60,7 @@ bench: setup-dev ## measure speed and memory; docs/benchmarks.md keeps the table
 	@python benchmarks/history.py
 	@python benchmarks/text_rules.py .clew/bench/text_rules
 	@python benchmarks/near_duplicates.py
+	@python benchmarks/cleaning_scale.py .clew/bench/cleaning_scale
 
 lock: ## write both lock files anew from pyproject.toml
 	@rm -rf .clew/lock && $(PYTHON) -m venv .clew/lock
