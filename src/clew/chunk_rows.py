@@ -77,12 +77,12 @@ def _row(job: Job, record: records.Record, file: str, number: int) -> dict[str, 
     """
     source = job.declared.source
     row: dict[str, Any] = {"source": source, "origin": {"file": file, "record": number}, "parent_ids": []}
+    whole, told = record, None
     try:
-        told = None
         if job.declared.missing and None not in record:
             where = f"{source}/{file}, record {number}"
-            record, told = missing_values.filled(record, job.declared.missing, job.fillings, where)
-        content = mapping.content(job.task, job.declared, record, _render())
+            whole, told = missing_values.filled(record, job.declared.missing, job.fillings, where)
+        content = mapping.content(job.task, job.declared, whole, _render())
     except mapping.Unfit as unfit:
         return {**row, "row_id": _record_id(record, job.key), "reason": unfit.reason, "detail": unfit.detail}
     except missing_values.Dropped as dropped:

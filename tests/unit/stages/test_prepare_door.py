@@ -31,6 +31,7 @@ STRESS: dict[str, Any] = {
     "prompt": "Post: {{ text | upper }}",
     "text": "{{ text }}",
     "label": "{{ label }}",
+    "annotations": None,
     "values": LABELS,
     "rejected": True,
     "groups": {"who": {"he": r"\bhe\b", "she": r"\bshe\b"}},
