@@ -99,8 +99,8 @@ def test_no_row_is_lost_between_stages(tiny: Path) -> None:
         "prepare": (None, rows("rows")),
         "clean": (rows("rows"), rows("clean")),
         "split": (rows("clean"), sides),
-        "select": (0, 0),
-        "augment": (0, 0),
+        "select": (rows("splits/train"), rows("selected")),
+        "augment": (rows("selected"), rows("augmented")),
         "balance": (rows("augmented"), rows("train")),
         "align": (rows("train"), json.loads((tiny / "metrics/align.json").read_text())["pairs"]["all"]),
     }
@@ -112,6 +112,7 @@ def test_no_row_is_lost_between_stages(tiny: Path) -> None:
         assert rows_in in (None, stay + count["dropped"]), stage
         assert rows_out == stay + count["added"], stage
         assert all(entry["rule"] for entry in ledger if entry["decision"] != "kept"), stage
+    assert rows("splits/train") > rows("selected") < rows("augmented")
     accounted = pq.read_metadata(tiny / "data/ledger/prepare.parquet").num_rows
     assert accounted == sum(_records(path) for path in (tiny / "data/raw").rglob("*") if path.is_file())
 
