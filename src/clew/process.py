@@ -59,7 +59,7 @@ def each(function: Callable[[Given], Found], items: Iterable[Given], workers: in
     from concurrent.futures import ProcessPoolExecutor
 
     context = multiprocessing.get_context("spawn")  # a fork would copy locks that threads of pyarrow hold
-    with ProcessPoolExecutor(workers, context, initializer=die_with_parent) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_watch_parent) as pool:
         waiting: deque[Future[Found]] = deque()
         try:
             for item in items:
@@ -70,6 +70,20 @@ def each(function: Callable[[Given], Found], items: Iterable[Given], workers: in
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _watch_parent() -> None:
+    """In a worker: end when the process that started it does, even if that was before this call."""
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _dies_with(parent: int) -> Callable[[], None] | None:

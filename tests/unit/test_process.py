@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from clew import process
@@ -66,24 +67,26 @@ def pid(_):
     return os.getpid()
 
 if __name__ == "__main__":
-    for number in process.each(pid, range(9), 2):
+    for number in process.each(pid, range(9), 3):
         print(number, flush=True)
         time.sleep(60)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has PR_SET_PDEATHSIG")
 def test_workers_die_when_their_parent_is_killed(tmp_path):
     script = tmp_path / "s.py"
     script.write_text(WORKERS)
     parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
     try:
         assert parent.stdout is not None
-        child = int(parent.stdout.readline())
+        parent.stdout.readline()
+        workers = psutil.Process(parent.pid).children()
     finally:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    assert _wait_for(lambda: not _alive(child))
+    assert len(workers) >= 2
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
 
 
 def _alive(pid: int) -> bool:
