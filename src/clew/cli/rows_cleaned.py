@@ -46,6 +46,8 @@ def _story(one: Explained) -> Iterator[str]:
     yield f"{row['row_id']}  {row['task']}, from {row['source']}/{origin['file']} record {origin['record']}"
     yield f"  text: {_short(row['text'] or '')}"
     yield f"  answer: {_short(row['completion'] or '')}"
+    if row["parent_ids"]:
+        yield f"  made from: {', '.join(row['parent_ids'])}"
     for stage, entry in one.entries:
         yield f"{stage}: {_decision(entry)}"
         for also in entry["also"] or ():

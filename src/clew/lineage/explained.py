@@ -24,7 +24,8 @@ class Measured(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """row: as prepare made it. entries: (stage, ledger entry), in the order of the pipeline; measured: by `clean`."""
+    """row: as prepare or augment made it. entries: (stage, ledger entry), in the order of the pipeline. measured: by
+    `clean`."""
 
     row: Mapping[str, Any]
     entries: tuple[tuple[str, Mapping[str, Any]], ...]
@@ -33,20 +34,17 @@ class Explained(NamedTuple):
 
 def explain(beginning: str) -> tuple[Explained, ...]:
     """The rows of an id, or of its first 8 or more digits: one an occurrence. Raises DataError where there is none."""
-    import pyarrow.compute as pc
-
     wanted = beginning.strip().lower()
     if len(wanted) < AT_LEAST or set(wanted) - set("0123456789abcdef"):
         raise DataError("not a row id", where=beginning[:80], fix=f"Give its first {AT_LEAST} or more hex digits.")
-    ids = io.read_table(paths.ROWS, rows.SCHEMA, ["row_id"])["row_id"]
-    positions = pc.indices_nonzero(pc.starts_with(ids, wanted)).to_pylist()
+    path, positions = _where(wanted)
     if not positions:
         raise DataError(
             f"no row of {paths.ROWS} begins so",
             where=wanted,
             fix="`clew rows trace` looks in all commits. Records that fit no mapping have no row.",
         )
-    some = io.read_table(paths.ROWS, rows.SCHEMA).take(positions).to_pylist(maps_as_pydicts="strict")
+    some = io.read_table(path, rows.SCHEMA).take(positions).to_pylist(maps_as_pydicts="strict")
     if len({row["row_id"] for row in some}) > 1:
         few = ", ".join(sorted({row["row_id"][: len(wanted) + 4] for row in some})[:5])
         raise DataError("several rows begin so", where=wanted, fix=f"Name more digits: {few} …")
@@ -55,10 +53,22 @@ def explain(beginning: str) -> tuple[Explained, ...]:
         Explained(
             row,
             tuple((stage, entry) for stage, entries in ledgers for entry in entries if _is_of(entry, row)),
-            _measured(position),
+            _measured(position) if path == paths.ROWS else (),
         )
         for position, row in zip(positions, some, strict=True)
     )
+
+
+def _where(wanted: str) -> tuple[Path, list[int]]:
+    """The file of rows that an id begins so in, and where: the records' rows, else those that were made of them."""
+    import pyarrow.compute as pc
+
+    for path in (paths.ROWS, paths.AUGMENTED):
+        if path == paths.ROWS or path.exists():
+            ids = io.read_table(path, rows.SCHEMA, ["row_id"])["row_id"]
+            if positions := pc.indices_nonzero(pc.starts_with(ids, wanted)).to_pylist():
+                return path, positions
+    return paths.ROWS, []
 
 
 def _in_order() -> list[Path]:

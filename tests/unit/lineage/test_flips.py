@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from clew import ledger, paths
+from clew import ledger, paths, rows
 from clew.cli.main import app
 from clew.errors import ClewError
 from clew.lineage import explained, flips
@@ -95,6 +95,20 @@ def test_a_row_is_explained_with_every_score_and_its_margin() -> None:
     assert done.exit_code == 0, done.output
     assert "clean: kept, and found by label_noise (score" in done.output
     assert "length.min_words" in done.output
+
+
+def test_a_row_that_augment_made_is_explained_from_there() -> None:
+    (parent,) = rows.read(paths.CLEAN)[:1]
+    child = parent | {"row_id": "f" * 64, "parent_ids": [parent["row_id"]]}
+    rows.write(paths.AUGMENTED, [parent, child])
+    entries = [ledger.entry(parent, "augment", "kept"), ledger.entry(child, "augment", "added", "upsample")]
+    ledger.write("augment", entries, rows_in=1, rows_out=2)
+    (one,) = explained.explain("f" * 12)
+    assert (one.row["row_id"], one.measured) == (child["row_id"], ())
+    assert [(stage, entry["decision"]) for stage, entry in one.entries] == [("augment", "added")]
+    told = CliRunner().invoke(app, ["rows", "explain", "f" * 12]).output
+    assert f"made from: {parent['row_id']}" in told
+    assert "made from" not in CliRunner().invoke(app, ["rows", "explain", parent["row_id"]]).output
 
 
 def test_rows_that_are_not_there_are_told() -> None:
