@@ -129,6 +129,12 @@ def test_typos_hit_as_many_letters_as_declared_and_no_short_word(text: str, rate
     assert few.detail == ("1 letter" if (n := max(int(rate * 5 + 0.5), 1)) == 1 else f"{n} letters")
 
 
+def test_a_letter_that_is_hit_is_another() -> None:
+    """Two that are the same are not put the wrong way round."""
+    for seed in range(60):
+        assert typos.changed(post("aggg"), 0.1, set(), random.Random(seed)).columns["text"] != "aggg"
+
+
 def test_neighbours_are_those_of_the_keyboard() -> None:
     assert set(typos.NEIGHBOURS["g"]) == set("ftyhvb")
     assert set(typos.NEIGHBOURS["q"]) == set("wa")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -90,6 +92,15 @@ def test_names_of_other_sections_are_checked(tmp_path: Path) -> None:
         ("tasks: [stress, exam]", "tasks: []", "is empty; name a task whose rows have a rejected answer"),
         ("tasks: [stress, exam]", "tasks: [exam, exam]", "`exam` stands there twice"),
         ("tasks: [stress, abstracts]", "tasks: [exam]", "`exam` has no labels to doubt"),
+        ("keep: {stress: 0.5}", "keep: {stres: 0.5}", "select.keep.stres: `stres` is not declared; did you mean"),
+        ("keep: {stress: 0.5}", "keep: {stress: 1.5}", "neither a share of the rows (0.5, 1.0) nor a number of them"),
+        *[
+            ("synonyms: null", f"synonyms: {{source: {source}, file: {file}, rate: 0.1, copies: 1}}", said)
+            for source, file, said in [
+                ("dreadit", "a.tsv", "stress.synonyms.source: `dreadit` is not declared; did you mean `dreaddit`?"),
+                ("dreaddit", "../a.tsv", "`../a.tsv` is no file within its source"),
+            ]
+        ],
         *[
             (f"{name}: null", f"{name}: {{tasks: [{task}], folds: 5, threshold: 0.5, {more}}}", said)
             for name, task, more, said in [
@@ -231,3 +242,47 @@ def test_the_schema_names_every_section_and_has_no_defaults() -> None:
     for name, part in schema["$defs"].items():
         if part.get("type") == "object":
             assert sorted(part["required"]) == sorted(part["properties"]), f"{name} has a default in Python"
+
+
+def _tree() -> dict[str, Any]:
+    tree: dict[str, Any] = YAML(typ="safe").load(TEXT)
+    return tree
+
+
+@pytest.mark.parametrize("rule", ["near_duplicates", "labelnoise"])
+def test_a_score_to_select_by_is_one_that_clean_measures(tmp_path: Path, rule: str) -> None:
+    tree = _tree()
+    tree["select"]["score"]["rule"] = rule
+    assert _load(tmp_path, json.dumps(tree)).select.score
+    tree["select"]["enabled"] = True
+    said = _problems(tmp_path, json.dumps(tree))
+    assert f"select.score.rule: no rule `{rule}` of clean measures rows" in said
+    assert ("set clean.near_duplicates" if rule == "near_duplicates" else "there are: missing, length,") in said
+
+
+@pytest.mark.parametrize(
+    ("task", "methods", "said"),
+    [
+        ("stres", {}, "augment.tasks.stres: `stres` is not declared; did you mean `stress`?"),
+        ("exam", {"prompts": {"templates": ["{{ text }}"], "copies": 1}}, "templates.0: cannot be written"),
+        ("stress", {"prompts": {"templates": ["{{ txt }}"], "copies": 1}}, "it may use prompt and text"),
+        ("stress", {"prompts": {"templates": ["{{ text"], "copies": 1}}, "templates.0: not a template"),
+        ("stress", {"prompts": {"templates": ["Stressed?"], "copies": 1}}, "says the same of every row"),
+        ("stress", {"prompts": {"templates": ["{{ text }}"], "copies": 2}}, "copies: 2 of 1 templates"),
+        ("dialogues", {"upsample": {"by": "label", "to": 1.0, "most": 2}}, "`dialogues` has no labels"),
+        ("stress", {"typos": {"rate": 0.0, "copies": 1}}, "augment.tasks.stress.typos.rate"),
+    ],
+)
+def test_what_is_made_of_rows_fits_their_task(tmp_path: Path, task: str, methods: dict[str, Any], said: str) -> None:
+    tree = _tree()
+    off = dict.fromkeys(("synonyms", "typos", "prompts", "upsample"))
+    tree["augment"]["tasks"] = {task: off | methods}
+    assert said in _problems(tmp_path, json.dumps(tree))
+
+
+def test_a_template_of_multiple_choice_may_use_the_prompt(tmp_path: Path) -> None:
+    tree = _tree()
+    off = dict.fromkeys(("synonyms", "typos", "upsample"))
+    prompts = {"templates": ["{{ prompt }} Only the letter.", "{{ prompt | upper }}"], "copies": 2}
+    tree["augment"]["tasks"] = {"exam": off | {"prompts": prompts}}
+    assert _load(tmp_path, json.dumps(tree)).augment.tasks["exam"].prompts

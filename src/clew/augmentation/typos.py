@@ -45,13 +45,14 @@ def changed(row: Mapping[str, Any], rate: float, stay: Set[str], draw: random.Ra
 
 
 def _miss(signs: list[str], place: int, draw: random.Random) -> None:
-    letter = signs[place]
+    letter, after = signs[place : place + 2]
     near = NEIGHBOURS.get(letter.lower(), "")
-    how = draw.choice(("neighbour", "swap", "drop") if near else ("swap", "drop"))
+    ways = [("neighbour", near), ("swap", letter != after), ("drop", True)]
+    how = draw.choice([way for way, can in ways if can])
     if how == "neighbour":
         other = draw.choice(near)
         signs[place] = other.upper() if letter.isupper() else other
     elif how == "swap":
-        signs[place], signs[place + 1] = signs[place + 1], letter
+        signs[place], signs[place + 1] = after, letter
     else:
         signs[place] = ""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clew import io, paths
+from clew import io, paths, rows
 from clew.errors import DataError
 from examples import experiment as example
 
@@ -94,6 +94,33 @@ def test_rows_are_found_by_their_ids(copied):
     predicted = {row["row_id"] for row in run.predictions["base"]}
     assert predicted <= set(run.prompts)
     assert all(text.startswith(("Post: ", "Doctor: ")) for text in run.prompts.values())
+
+
+def test_selected_and_added_rows_are_counted_where_they_are(tmp_path, monkeypatch):
+    """Rows that select leaves out are not told as trained on, and those that augment adds are no records."""
+    from clew.report import experiment
+    from clew.report.sections import data, pipeline
+
+    monkeypatch.chdir(tmp_path)
+    p = example.declared(select={"enabled": True}, augment={"enabled": True})
+    example.write(p)
+    run = experiment.read(example.sections(p))
+    counts = data.of_source(run, "posts")["counts"]
+    before, selected = (
+        sum(row["source"] == "posts" for row in rows.read(path))
+        for path in (paths.SPLITS / "train.parquet", paths.SELECTED)
+    )
+    assert counts["train"] == selected == (before + 1) // 2
+    assert sum(counts[part] for part in data.PARTS) == counts["records"] == 403
+    chips = {name: (told, off) for name, told, off in pipeline.data_lane(run)}
+    added = len(rows.read(paths.AUGMENTED)) - len(rows.read(paths.SELECTED))
+    assert chips["select"] == (f"{len(rows.read(paths.SELECTED))} of train kept", False)
+    assert chips["augment"] == (f"{added} added", False)
+    found = {(rule["stage"], rule["rule"]): rule for rule in data.rules(run)}
+    assert found["select", "diversity"]["n"] == before - selected
+    assert found["augment", "typos"]["n"] == found["augment", "prompts"]["n"] == selected
+    assert all(rule["means"] for (stage, _), rule in found.items() if stage in ("select", "augment"))
+    assert "after select: diversity" in example.report(p)["report.html"]
 
 
 def test_an_experiment_without_alignment_and_compression_makes_a_page(copied):

@@ -20,9 +20,16 @@ RULES = {
     "limit": "beyond the number of rows asked for (split.limits)",
     "leak": "nearly the same text is in validation or test",
     "contamination": "shares phrases with a test text that is mostly in train",
+    "score": "rows of its task and label scored better (select.score)",
+    "diversity": "kept rows are like it (select.diversity)",
+    "sample": "not drawn (select.keep)",
+    "synonyms": "a copy with other words",
+    "typos": "a copy with typos",
+    "prompts": "a copy that is asked otherwise",
+    "upsample": "a copy, to even out labels or sources",
     "reweighing": "weighs more or less, so that label and group are independent",
 }
-"""What the rules of cleaning, splitting and balancing mean; the reasons of `prepare` stand as they are."""
+"""What the rules of the stages mean; the reasons of `prepare` stand as they are."""
 
 ACTIONS = {"drop": "dropped", "downweight": "kept with less weight", "review": "kept for review"}
 
