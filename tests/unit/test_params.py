@@ -92,8 +92,8 @@ def test_names_of_other_sections_are_checked(tmp_path: Path) -> None:
         ("tasks: [stress, exam]", "tasks: []", "is empty; name a task whose rows have a rejected answer"),
         ("tasks: [stress, exam]", "tasks: [exam, exam]", "`exam` stands there twice"),
         ("tasks: [stress, abstracts]", "tasks: [exam]", "`exam` has no labels to doubt"),
-        ("keep: {stress: 0.5}", "keep: {stres: 0.5}", "select.keep.stres: `stres` is not declared; did you mean"),
-        ("keep: {stress: 0.5}", "keep: {stress: 1.5}", "neither a share of the rows (0.5, 1.0) nor a number of them"),
+        ("keep: {stress: 0.75}", "keep: {stres: 0.5}", "select.keep.stres: `stres` is not declared; did you mean"),
+        ("keep: {stress: 0.75}", "keep: {stress: 1.5}", "neither a share of the rows (0.5, 1.0) nor a number of them"),
         *[
             ("synonyms: null", f"synonyms: {{source: {source}, file: {file}, rate: 0.1, copies: 1}}", said)
             for source, file, said in [
