@@ -12,6 +12,10 @@ Fate = Literal["drop", "downweight", "review"]
 """What happens to a row that a rule finds: it goes, weighs less in the loss, or stays until a person has decided."""
 
 
+FORMS = ("EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "IP_ADDRESS", "US_SSN", "UK_NHS", "USER_NAME")
+"""Kinds of personal data that clew knows by their form, without a model."""
+
+
 class Objective(Section):
     """What the model is for: relevance is judged by it."""
 
@@ -125,21 +129,38 @@ class PersonalDataRule(Section):
     """Names, e-mail addresses, phone numbers and the like. fix: masked as <EMAIL_ADDRESS>."""
 
     action: Literal["fix", "drop", "review"]
-    entities: tuple[str, ...]
-    """Kinds to look for, such as EMAIL_ADDRESS, PHONE_NUMBER, CREDIT_CARD, IBAN_CODE, IP_ADDRESS, US_SSN, PERSON."""
+    entities: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Kinds to look for: those of FORMS, and with a recogniser what it knows (PERSON, LOCATION, …)."""
+    region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None
+    """ISO 3166-1 code: phone numbers without a + are read as this country's. null: only those with a +."""
+    recogniser: Name | None
+    """A name under fetch_data.sources: a token classifier's folder (config.json, model.safetensors, tokenizer)."""
     threshold: Share
-    """Found where the recogniser is at least this sure."""
+    """Found where it is at least this sure."""
+
+    @model_validator(mode="after")
+    def _entities(self) -> PersonalDataRule:
+        others = [entity for entity in self.entities if entity not in FORMS]
+        if others and not self.recogniser:
+            raise ValueError(
+                f"{', '.join(others)} cannot be told by a form ({', '.join(FORMS)} can): set `recogniser` to a source "
+                "under fetch_data.sources that is a token classifier which knows it, or take it out of `entities`"
+            )
+        return self
 
 
 class ToxicityRule(Section):
     """Texts and answers that a classifier calls toxic."""
 
     action: Fate
-    classifier: str
-    """The name of a source under fetch_data.sources that is a text classifier's folder."""
+    classifier: Name
+    """A name under fetch_data.sources whose files are a text classifier (config.json, model.safetensors, tokenizer)."""
     label: str
     """The class of the classifier that counts as toxic."""
     threshold: Share
+    batch_size: Count
+    max_length: Count
+    """Tokens; the rest of a text is not read."""
 
 
 class ContradictionsRule(Section):

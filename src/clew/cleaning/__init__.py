@@ -20,11 +20,13 @@ from clew.cleaning import (
     missing,
     near_duplicates,
     outliers,
+    personal_data,
     preferences,
     refusal,
     relevance,
     repetition,
     token_labels,
+    toxicity,
     truncated,
 )
 from clew.cleaning.finding import Context, Finding, Findings
@@ -40,6 +42,8 @@ RULES: dict[str, Callable[[pa.Table, Any, Context], Findings]] = {
     "repetition": repetition.find,
     "refusal": refusal.find,
     "truncated": truncated.find,
+    "personal_data": personal_data.find,
+    "toxicity": toxicity.find,
     "contradictions": contradictions.find,
     "duplicates": duplicates.find,
     "near_duplicates": near_duplicates.find,

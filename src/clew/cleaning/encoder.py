@@ -9,7 +9,7 @@ are embedded again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,16 +41,31 @@ def embed(folder: Path, texts: Sequence[str], batch_size: int, max_length: int) 
             where=str(folder),
             fix="Declare one under fetch_data.sources, and its name as clean.features.source.",
         )
-    kept = paths.FEATURES / hashlib.sha256(f"v1 {max_length} {io.tree_sha256(folder)}".encode()).hexdigest()[:32]
+    name = f"v1 {max_length} {io.tree_sha256(folder)}"
+    return kept(name, texts, lambda missing: _embedded(folder, missing, batch_size, max_length))
+
+
+def kept(
+    name: str, texts: Sequence[str], compute: Callable[[Sequence[str]], Iterator[NDArray[np.float16]]]
+) -> NDArray[np.float32]:
+    """A vector for each of some distinct texts (n, d): from .clew/features, or computed where it is missing there.
+
+    name: of all that decides about a vector but the text. compute: yields the vectors of its texts, in their order,
+    in blocks, each of which is kept at once.
+    """
+    folder = paths.FEATURES / hashlib.sha256(name.encode()).hexdigest()[:32]
     keys = pa.array([_key(text) for text in texts], type=KEY)
-    found = [_look_up(part, keys) for part in _parts(kept)]
+    found = [_look_up(part, keys) for part in _parts(folder)]
     lacks = np.ones(len(texts), dtype=bool)
     for positions, _ in found:
         lacks[positions] = False
-    if lacks.any():
-        for positions, vectors in _embedded(folder, texts, np.flatnonzero(lacks), batch_size, max_length):
-            _keep(kept, keys.take(pa.array(positions)), vectors)
-            found.append((positions, vectors))
+    missing = np.flatnonzero(lacks)
+    start = 0
+    for vectors in compute([texts[i] for i in missing.tolist()]) if len(missing) else ():
+        positions = missing[start : start + len(vectors)]
+        start += len(vectors)
+        _keep(folder, keys.take(pa.array(positions)), vectors)
+        found.append((positions, vectors))
     whole = np.empty((len(texts), found[-1][1].shape[1]), dtype=np.float32)
     for positions, vectors in found:
         whole[positions] = vectors
@@ -101,18 +116,16 @@ def _look_up(part: pa.Table, keys: pa.Array) -> tuple[Positions, NDArray[np.floa
     )
 
 
-def _embedded(
-    folder: Path, texts: Sequence[str], missing: Positions, batch_size: int, max_length: int
-) -> Iterator[tuple[Positions, NDArray[np.float16]]]:
-    """Positions of up to PART of the missing texts, and their embeddings."""
+def _embedded(folder: Path, texts: Sequence[str], batch_size: int, max_length: int) -> Iterator[NDArray[np.float16]]:
+    """The embeddings of up to PART texts at a time."""
     from tqdm import tqdm
 
     model, tokenizer = _load(folder, max_length)
-    with tqdm(total=len(missing), desc="embed", unit="text", disable=None) as bar:
-        for start in range(0, len(missing), PART):
-            positions = missing[start : start + PART]
-            tokens = tokenizer([texts[i] for i in positions], truncation=True, max_length=max_length)["input_ids"]
-            yield positions, _pooled(model, tokens, batch_size, bar)
+    with tqdm(total=len(texts), desc="embed", unit="text", disable=None) as bar:
+        for start in range(0, len(texts), PART):
+            some = list(texts[start : start + PART])
+            tokens = tokenizer(some, truncation=True, max_length=max_length)["input_ids"]
+            yield _pooled(model, tokens, batch_size, bar)
 
 
 def _load(folder: Path, max_length: int) -> tuple[Any, Any]:
@@ -145,7 +158,7 @@ def _pooled(model: Any, tokens: Sequence[Sequence[int]], batch_size: int, bar: A
     import torch
 
     pooled: list[Any] = [None] * len(tokens)
-    for batch in _of_one_length(tokens, batch_size):
+    for batch in of_one_length(tokens, batch_size):
         ids = torch.tensor([tokens[i] for i in batch], device=model.device)
         with torch.inference_mode():
             means = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.mean(dim=1)
@@ -156,7 +169,7 @@ def _pooled(model: Any, tokens: Sequence[Sequence[int]], batch_size: int, bar: A
     return np.stack(pooled)
 
 
-def _of_one_length(tokens: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
+def of_one_length(tokens: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
     """Positions in batches, the longest first: memory that is too small is met at once."""
     by_length: dict[int, list[int]] = {}
     for i, some in enumerate(tokens):

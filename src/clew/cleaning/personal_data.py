@@ -1,0 +1,125 @@
+"""Personal data: what has a form by rules (identifiers.py), names and places by your own recogniser (names.py).
+
+    "Ask Ann (ann@example.org)"  →  "Ask <PERSON> (<EMAIL_ADDRESS>)"
+
+What was found never leaves this module but as kinds and counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.compute as pc
+
+from clew.cleaning import identifiers
+from clew.cleaning.finding import Context, Finding, Findings
+from clew.cleaning.identifiers import Span
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from clew.params_clean import PersonalDataRule
+
+TEXTS = ("text", "completion", "rejected")
+
+
+def find(rows: pa.Table, rule: PersonalDataRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
+    """Rows with personal data in a text, answer or rejected answer. Answers that are choices are left as they are.
+
+    score: of the surest piece, below the threshold, too; NaN where there is none. detail: kinds and counts. start and
+    end mark the first piece in `text`. A fix masks all texts of the row; a row of tagged words cannot be masked without
+    its tags, and goes to review. figures: rows by kind.
+    """
+    scores = np.full(len(rows), np.nan, dtype=np.float32)
+    found: dict[int, Finding] = {}
+    figures: Counter[str] = Counter()
+    some = _suspects(rows, rule)
+    columns = [*TEXTS, "choices", "tokens"]
+    candidates = rows.select(columns).take(some).to_pylist()
+    texts = [
+        [text if (text := row[name]) and text not in (row["choices"] or ()) else "" for name in TEXTS]
+        for row in candidates
+    ]
+    for position, row, written, spans in zip(some.tolist(), candidates, texts, _spans(texts, rule), strict=True):
+        if not any(spans):
+            continue
+        scores[position] = max(span.score for of_text in spans for span in of_text)
+        sure = [settled(of_text, rule.threshold) for of_text in spans]
+        counts = Counter(span.kind for of_text in sure for span in of_text)
+        if not counts:
+            continue
+        figures.update(counts.keys())
+        values = {
+            text[span.start : span.end]: span.kind
+            for text, of_text in zip(written, sure, strict=True)
+            for span in of_text
+        }
+        mend = partial(masked, values=values, choices=frozenset(row["choices"] or ()), rule=rule)
+        action = "review" if rule.action == "fix" and row["tokens"] is not None else rule.action
+        found[position] = Finding(
+            action,
+            score=float(scores[position]),
+            threshold=rule.threshold,
+            detail=", ".join(f"{count} × {kind}" for kind, count in sorted(counts.items())),
+            start=sure[0][0].start if sure[0] else None,
+            end=sure[0][0].end if sure[0] else None,
+            mend=mend if action == "fix" else None,
+        )
+    return Findings(found, scores, figures=dict(sorted(figures.items())))
+
+
+def _forms(rule: PersonalDataRule) -> list[str]:
+    return [kind for kind in identifiers.KINDS if kind in rule.entities]
+
+
+def _suspects(rows: pa.Table, rule: PersonalDataRule) -> NDArray[np.int64]:
+    """Positions of rows that may hold some: cheaply, unless a recogniser is to read all."""
+    if rule.recogniser:
+        return np.arange(len(rows))
+    pattern = identifiers.hint(_forms(rule))
+    masks = [
+        pc.fill_null(pc.match_substring_regex(rows[name], pattern), False).to_numpy(zero_copy_only=False)
+        for name in TEXTS
+    ]
+    return np.flatnonzero(np.logical_or.reduce(masks))
+
+
+def _spans(texts: Sequence[Sequence[str]], rule: PersonalDataRule) -> list[list[list[Span]]]:
+    """row → text → all pieces."""
+    forms = _forms(rule)
+    spans = [[identifiers.spans(text, forms, rule.region) for text in of_row] for of_row in texts]
+    if rule.recogniser:
+        from clew.cleaning import names
+
+        flat = [text for of_row in texts for text in of_row]
+        told = iter(names.spans(flat, rule.recogniser, [kind for kind in rule.entities if kind not in forms]))
+        spans = [[of_text + next(told) for of_text in of_row] for of_row in spans]
+    return spans
+
+
+def settled(spans: Sequence[Span], threshold: float) -> list[Span]:
+    """Those from the threshold on, without overlaps, in the order of the text: the surest wins, then the longest."""
+    kept: list[Span] = []
+    sure = [span for span in spans if np.float32(span.score) >= np.float32(threshold)]
+    for span in sorted(sure, key=lambda span: (-span.score, span.start - span.end, span.start, span.kind)):
+        if all(span.end <= other.start or other.end <= span.start for other in kept):
+            kept.append(span)
+    return sorted(kept, key=lambda span: span.start)
+
+
+def masked(text: str, values: Mapping[str, str], choices: Collection[str], rule: PersonalDataRule) -> str:
+    """A text of the row without the values that its texts hold (value → kind), nor what else has such a form."""
+    if text in choices:
+        return text
+    if values:
+        either = "|".join(re.escape(value) for value in sorted(values, key=lambda value: (-len(value), value)))
+        text = re.sub(rf"(?<!\w)(?:{either})(?!\w)", lambda match: f"<{values[match[0]]}>", text)
+    for span in reversed(settled(identifiers.spans(text, _forms(rule), rule.region), rule.threshold)):
+        text = f"{text[: span.start]}<{span.kind}>{text[span.end :]}"
+    return text
