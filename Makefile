@@ -59,6 +59,7 @@ check: lint types test ## lint, types and all tests: what CI runs
 bench: setup-dev ## measure speed and memory; docs/benchmarks.md keeps the tables
 	@python benchmarks/history.py
 	@python benchmarks/text_rules.py .clew/bench/text_rules
+	@python benchmarks/personal_data.py .clew/bench/text_rules
 	@python benchmarks/near_duplicates.py
 	@python benchmarks/cleaning_scale.py .clew/bench/cleaning_scale
 

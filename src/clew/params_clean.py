@@ -143,7 +143,7 @@ class PersonalDataRule(Section):
         others = [entity for entity in self.entities if entity not in FORMS]
         if others and not self.recogniser:
             raise ValueError(
-                f"{', '.join(others)} cannot be told by a form ({', '.join(FORMS)} can): set `recogniser` to a source "
+                f"no form tells {', '.join(others)} (but {', '.join(FORMS)}): set `recogniser` to a source "
                 "under fetch_data.sources that is a token classifier which knows it, or take it out of `entities`"
             )
         return self

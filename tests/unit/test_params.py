@@ -136,6 +136,22 @@ def test_names_of_other_sections_are_checked(tmp_path: Path) -> None:
                 ("exam", 2.0, "clean.outliers.threshold"),
             ]
         ],
+        (
+            "toxicity: null",
+            "toxicity: {action: drop, classifier: dreadit, label: toxic, threshold: 0.5, batch_size: 8, max_length: 9}",
+            "clean.toxicity.classifier: `dreadit` is not declared; did you mean `dreaddit`?",
+        ),
+        *[
+            (
+                "personal_data: null",
+                f"personal_data: {{action: fix, entities: [PERSON], region: US, recogniser: {name}, threshold: 0.5}}",
+                said,
+            )
+            for name, said in [
+                ("dreadit", "clean.personal_data.recogniser: `dreadit` is not declared; did you mean `dreaddit`?"),
+                ("null", "no form tells PERSON (but EMAIL_ADDRESS, "),
+            ]
+        ],
         ("variants: [base, sft, aligned, int8]", "variants: []", "nothing would be measured"),
         ("methods: [int8]", "methods: []", "predict.variants.3: `int8` is not declared"),
         ("benchmarks: [vignettes]", "benchmarks: [vignetes]", "split.contamination.benchmarks.0: `vignetes` is not"),

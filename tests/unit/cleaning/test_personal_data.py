@@ -185,7 +185,7 @@ def test_choices_stay_and_tagged_words_go_to_review() -> None:
 
 
 def test_no_kind_and_unknown_kinds_are_told_at_the_door() -> None:
-    with pytest.raises(ValidationError, match=r"PERSON cannot be told by a form .* set `recogniser`"):
+    with pytest.raises(ValidationError, match=r"no form tells PERSON .* set `recogniser`"):
         PersonalDataRule(**SETTINGS | {"entities": ("US_SSN", "PERSON")})
     with pytest.raises(ValidationError, match="at least 1 item"):
         PersonalDataRule(**SETTINGS | {"entities": ()})
