@@ -17,12 +17,15 @@ SUREST = 0.3
 
 
 class Accuracy(NamedTuple):
-    """How good a classifier is. given: share of rows where it says the given label; noise: share of labels that are
-    wrong, as estimated; true: the accuracy that it would have against right labels, as estimated."""
+    """How good a classifier is. given: share of rows where it says the given label; chance: the same of one that always
+    says the most frequent label; noise: share of labels that are wrong, as estimated; true: the accuracy that it would
+    have against right labels, as estimated; informed: whether it is better than chance by two standard errors."""
 
     given: float
+    chance: float
     noise: float
     true: float
+    informed: bool
 
 
 def folds(codes: NDArray[np.int64], clusters: Sequence[str | None], number: int, seed: int) -> NDArray[np.int64]:
@@ -97,4 +100,6 @@ def accuracy(codes: NDArray[np.int64], found: NDArray[np.float64]) -> Accuracy:
     elsewhere = noise / max(1, found.shape[1] - 1)
     informative = 1 - noise - elsewhere
     true = (given - elsewhere) / informative if informative > 0 else given
-    return Accuracy(given, noise, min(1.0, max(given, true)))
+    chance = float(np.bincount(codes).max() / len(codes))
+    informed = given > chance + 2 * np.sqrt(chance * (1 - chance) / len(codes))
+    return Accuracy(given, chance, noise, min(1.0, max(given, true)), bool(informed))

@@ -83,7 +83,10 @@ def features_of(texts: Sequence[str | None], classes: int, context: Context, whe
 
 
 def doubted(vectors: Any, labels: Sequence[str], clusters: Sequence[str | None], folds: int, seed: int) -> Doubts:
-    """What confident learning says of labels: cleanlab's `prune_by_noise_rate` on out-of-fold probabilities."""
+    """What confident learning says of labels: cleanlab's `prune_by_noise_rate` on out-of-fold probabilities.
+
+    A classifier that is no better than chance would doubt all labels but the most frequent: it doubts none.
+    """
     from cleanlab.filter import find_label_issues
 
     classes = np.array(sorted(set(labels)), dtype=object)
@@ -92,23 +95,30 @@ def doubted(vectors: Any, labels: Sequence[str], clusters: Sequence[str | None],
     probabilities = crossval.probabilities(vectors, codes, crossval.folds(codes, clusters, folds, seed), seed)
     issues = find_label_issues(codes, probabilities, filter_by="prune_by_noise_rate", n_jobs=1)
     own = probabilities[np.arange(len(codes)), codes]
-    return Doubts(issues, own, classes[probabilities.argmax(axis=1)], crossval.accuracy(codes, probabilities))
+    accuracy = crossval.accuracy(codes, probabilities)
+    return Doubts(issues & accuracy.informed, own, classes[probabilities.argmax(axis=1)], accuracy)
 
 
 def decided(accuracy: crossval.Accuracy, min_accuracy: float, otherwise: Action) -> Action:
     """What happens to what a classifier doubts."""
-    return "drop" if accuracy.true >= min_accuracy else otherwise
+    return "drop" if accuracy.informed and accuracy.true >= min_accuracy else otherwise
 
 
 def figures_of(accuracy: crossval.Accuracy, action: Action, min_accuracy: float) -> dict[str, Any]:
     """For metrics/clean.json: how good the classifier is, what follows and why."""
     word = "at least" if action == "drop" else "below"
+    why = f"accuracy {accuracy.true:.3f} is {word} {min_accuracy}"
+    if not accuracy.informed:
+        why = (
+            f"nothing is doubted: {accuracy.given:.3f} is no better than always the same answer, {accuracy.chance:.3f}"
+        )
     return {
         "accuracy": accuracy.true,
         "accuracy_on_given_labels": accuracy.given,
+        "chance": accuracy.chance,
         "noise": accuracy.noise,
         "action": action,
-        "why": f"accuracy {accuracy.true:.3f} is {word} {min_accuracy}",
+        "why": why,
     }
 
 

@@ -74,4 +74,5 @@ def doubts(
     fold = crossval.folds(first, pairs["cluster"].to_pylist(), folds, context.seed)
     probabilities = crossval.probabilities(vectors[before] - vectors[after], first, fold, context.seed, intercept=False)
     issues = find_label_issues(first, probabilities, filter_by="prune_by_noise_rate", n_jobs=1)
-    return issues, probabilities[np.arange(n), first], crossval.accuracy(first, probabilities)
+    accuracy = crossval.accuracy(first, probabilities)
+    return issues & accuracy.informed, probabilities[np.arange(n), first], accuracy

@@ -115,7 +115,9 @@ def doubted(
     likeliest: NDArray[np.object_] = np.array(classes, dtype=object)[probabilities.argmax(axis=1)]
     own = probabilities[np.arange(len(codes)), codes]
     told = (codes != index.get("O", -1)) | (likeliest != "O")
-    return label_noise.Doubts(issues, own, likeliest, crossval.accuracy(codes[told], probabilities[told]))
+    of_all = crossval.accuracy(codes, probabilities)
+    accuracy = crossval.accuracy(codes[told], probabilities[told])._replace(informed=of_all.informed)
+    return label_noise.Doubts(issues & accuracy.informed, own, likeliest, accuracy)
 
 
 def described(sentence: Sequence[str]) -> list[list[str]]:

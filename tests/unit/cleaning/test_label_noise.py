@@ -160,6 +160,18 @@ def test_the_most_frequent_terms_are_kept() -> None:
     assert terms.tfidf(texts, 1).shape == (5, 1)
 
 
+def test_a_classifier_that_knows_nothing_doubts_nothing_however_often_it_is_right() -> None:
+    draw = random.Random(0)
+    words = [f"w{number}" for number in range(50)]
+    made = [row(" ".join(draw.choices(words, k=8)), "yes" if number % 20 else "no") for number in range(400)]
+    findings = label_noise.find(table(made), _rule(0.9, "t"), CONTEXT)
+    assert not findings.by_position
+    figures = findings.figures["t"]
+    assert figures["accuracy_on_given_labels"] == 0.95
+    assert figures["action"] == "downweight"
+    assert figures["why"] == "nothing is doubted: 0.950 is no better than always the same answer, 0.950"
+
+
 def test_clean_labels_are_left_alone() -> None:
     assert not label_noise.find(table(_topics(0)[0]), _rule(0.9, "t"), CONTEXT).by_position
 

@@ -24,13 +24,15 @@ def _pair(number: int, better: str, worse: str | None) -> dict[str, Any]:
     return row(f"question {number}", None, completion=better, rejected=worse, choices=None)
 
 
-def _pairs(count: int, swapped: set[int], clear: float = 1.0) -> list[dict[str, Any]]:
+def _pairs(count: int, swapped: set[int], polite: float = 1.0) -> list[dict[str, Any]]:
+    """Pairs of which the better answer has this share of polite words, and the worse one as many rude ones."""
     draw = random.Random(0)
     made = []
     for number in range(count):
-        words = POLITE if draw.random() < clear else RUDE
-        better = " ".join(draw.choices(words, k=3))
-        worse = " ".join(draw.choices(RUDE if words is POLITE else POLITE, k=3))
+        better, worse = (
+            " ".join(draw.choice(POLITE if draw.random() < share else RUDE) for _ in range(5))
+            for share in (polite, 1 - polite)
+        )
         made.append(_pair(number, *((worse, better) if number in swapped else (better, worse))))
     return made
 
@@ -46,9 +48,16 @@ def test_swapped_pairs_are_found_and_dropped_where_the_better_answer_can_be_told
 
 
 def test_they_weigh_less_where_it_cannot() -> None:
-    findings = preferences.find(table(_pairs(300, set(), clear=0.6)), RULE, CONTEXT)
+    findings = preferences.find(table(_pairs(300, set(), polite=0.6)), RULE, CONTEXT)
     assert findings.by_position
     assert {finding.action for finding in findings.by_position.values()} == {"downweight"}
+
+
+def test_answers_that_do_not_differ_are_not_doubted() -> None:
+    made = [_pair(number, "thanks please", "thanks please") for number in range(60)]
+    findings = preferences.find(table(made), RULE, CONTEXT)
+    assert not findings.by_position
+    assert findings.figures["t"]["why"].startswith("nothing is doubted")
 
 
 def test_swapping_all_answers_swaps_the_verdict() -> None:
