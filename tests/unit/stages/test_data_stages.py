@@ -120,7 +120,7 @@ def test_missing_files_columns_and_encodings_are_told() -> None:
     with pytest.raises(DataError, match="column `post` is missing"):
         prepare.run(_params(prepare__tasks__stress__text="{{ post }}").prepare)
     (paths.RAW / "dreaddit/posts.csv").write_bytes(b"text,label\n\xe9,1\n")
-    with pytest.raises(DataError, match='posts.csv record 0: "byte 0xe9 is not utf-8'):
+    with pytest.raises(DataError, match=r'posts\.csv record 0: "byte 0xe9 is not utf-8'):
         prepare.run(_params().prepare)
     (paths.RAW / "dreaddit/posts.csv").write_text("text,label\n")
     with pytest.raises(DataError, match="no records"):
