@@ -29,7 +29,8 @@ def test_bringing_your_own_data_as_the_guide_says(tmp_path: Path, monkeypatch: p
     for block in re.findall(r"```yaml\n(.*?)```", TEXT, re.S):
         tree |= yaml.load(block)
     tree["clean"]["label_noise"]["tasks"] = tree["align"]["tasks"] = ["team"]
-    tree["split"] |= {"limits": {}, "leakage": None, "contamination": None}  # 30 copies of two tickets are all alike
+    tree["clean"]["near_duplicates"] = None  # 30 copies of two tickets are all alike
+    tree["split"] |= {"limits": {}, "leakage": None, "contamination": None}
     tree["balance"]["audits"] = tree["fairness"]["audits"] = []
     p = params.Params.model_validate_json(json.dumps(tree))
 
