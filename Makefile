@@ -61,6 +61,8 @@ bench: setup-dev ## measure speed and memory; docs/benchmarks.md keeps the table
 	@python benchmarks/text_rules.py .clew/bench/text_rules
 	@python benchmarks/personal_data.py .clew/bench/text_rules
 	@python benchmarks/near_duplicates.py
+	@python benchmarks/features.py .clew/bench/features
+	@python benchmarks/selection.py .
 	@python benchmarks/label_noise.py .clew/bench/noisy_sets
 	@python benchmarks/cleaning_downstream.py .clew/bench/noisy_sets
 	@python benchmarks/cleaning_scale.py .clew/bench/cleaning_scale
