@@ -49,7 +49,7 @@ def admit(file: Path, by: str, on: str) -> Admitted:
     """
     labels = {row["row_id"]: row for row in waiting()}
     decided, undecided = [], 0
-    for number, line in enumerate(_text(file).splitlines(), 1):
+    for number, line in enumerate(review.text(file).split("\n"), 1):
         if not line.strip():
             continue
         if _is_undecided(line):
@@ -66,14 +66,6 @@ def admit(file: Path, by: str, on: str) -> Admitted:
             made = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in decided)
             aside.write_text(before + made, encoding="utf-8")
     return Admitted(path, len(decided), undecided)
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        fix = "Give the edited file that `clew review export` wrote."
-        raise DataError(f"it cannot be read ({error})", where=str(file), fix=fix) from None
 
 
 def _is_undecided(line: str) -> bool:

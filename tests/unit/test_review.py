@@ -27,7 +27,7 @@ def _edited(**decisions: Any) -> Path:
     file = Path("review.jsonl")
     done = CliRunner().invoke(app, ["review", "export", str(file)])
     assert done.exit_code == 0, done.output
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines = [json.loads(line) for line in file.read_text().split("\n") if line]
     for place, change in decisions.items():
         lines[int(place.removeprefix("line"))] |= change
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -107,3 +107,47 @@ def test_lines_without_a_decision_keep_waiting() -> None:
     found = review.admit(_edited(line0={"decision": None}), "", "")
     assert (found.decided, found.undecided) == (0, len(review.waiting()))
     assert not found.path.exists()
+
+
+MASKING = {"action": "fix", "entities": ["EMAIL_ADDRESS"], "region": "US", "recogniser": None, "threshold": 0.5}
+
+
+def test_a_row_that_is_kept_stays_as_the_person_saw_it() -> None:
+    """With its mends: what was masked in the queue must not come back, neither in texts nor in messages."""
+    with (paths.RAW / "dreaddit/posts.jsonl").open("a") as file:
+        file.write(
+            json.dumps({"text": "me llamo ann@example.org\u2028 y no puedo dormir nada en la noche", "label": "1"})
+        )
+    language = {"action": "review", "expected": ["en"], "threshold": 0.2, "min_words": 3}
+    p = noisy_posts.declared(personal_data=MASKING, language=language, label_noise=None)
+    noisy_posts.run(p)
+    (asked,) = review.waiting()
+    assert "<EMAIL_ADDRESS>" in asked["text"]
+    review.admit(_edited(line0={"decision": "keep"}), "ada", "")
+    noisy_posts.run(p)
+    kept = next(row for row in rows.read(paths.CLEAN) if row["row_id"] == asked["row_id"])
+    assert kept["text"] == asked["text"]
+    assert "ann@example.org" not in json.dumps(kept)
+    assert kept["text"] in kept["messages"][-1]["content"]
+
+
+def test_copies_of_a_row_that_is_kept_are_copies_and_decisions_about_no_row_are_counted() -> None:
+    row = review.waiting()[0]
+    text = (paths.RAW / "dreaddit/posts.jsonl").read_text()
+    twice = next(line for line in text.splitlines() if row["text"] in line)
+    (paths.RAW / "dreaddit/posts.jsonl").write_text(text + twice + "\n")
+    review.admit(_edited(line0={"decision": "keep"}), "ada", "")
+    p = noisy_posts.declared(duplicates={"action": "drop"})
+    noisy_posts.run(p)
+    assert [one["row_id"] for one in rows.read(paths.CLEAN)].count(row["row_id"]) == 1
+    assert json.loads(paths.CLEAN_METRICS.read_text())["review"] == {"decisions": 1, "of_no_row": 0}
+    (paths.RAW / "dreaddit/posts.jsonl").write_text("".join(line + "\n" for line in text.splitlines() if line != twice))
+    noisy_posts.run(p)
+    assert json.loads(paths.CLEAN_METRICS.read_text())["review"] == {"decisions": 1, "of_no_row": 1}
+
+
+def test_a_decision_file_that_is_no_text_is_told() -> None:
+    paths.REVIEW_DECISIONS.mkdir(parents=True)
+    (paths.REVIEW_DECISIONS / "a.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="cannot be read"):
+        noisy_posts.run(noisy_posts.declared())

@@ -7,7 +7,7 @@ What a person decided (`data/review/decisions/`) comes first and stands over eve
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -66,7 +66,8 @@ class Outcome:
 def apply(rows: pa.Table, clean: Clean, seed: int, decisions: Mapping[str, Decision]) -> Outcome:
     """Apply the rules of `clean` that are not null to `rows` (columns SEEN). decisions: row_id → a person's.
 
-    What a rule finds of a row that a person decided about is told in the ledger and changes nothing.
+    Of a row that a person decided about, rules mend the texts, as in the queue that the person saw; whatever else they
+    find is told in the ledger and changes nothing. Copies of such a row are copies as any.
     """
     whole = _with_large_texts(rows)
     left = np.arange(len(rows))
@@ -75,8 +76,11 @@ def apply(rows: pa.Table, clean: Clean, seed: int, decisions: Mapping[str, Decis
     figures: dict[str, Any] = {}
     context = Context(seed, clean.features, clean.objective)
 
-    decided = review.findings(whole, decisions)
-    whole, left = _settle(whole, left, REVIEW, decided, found, clean.downweight)
+    said = review.findings(whole, decisions)
+    decided = _first_of_each(whole, said)
+    whole, left = _settle(whole, left, REVIEW, said, found, clean.downweight)
+    if decisions:
+        figures[REVIEW] = {"decisions": len(decisions), "of_no_row": len(decisions) - len(decided)}
     taken, now = (whole, left), whole if len(left) == len(whole) else whole.take(left)
     for name, find in RULES.items():
         rule = getattr(clean, name)
@@ -86,7 +90,7 @@ def apply(rows: pa.Table, clean: Clean, seed: int, decisions: Mapping[str, Decis
             taken, now = (whole, left), whole.take(left)
         findings = find(now, rule, context)
         by_position = {
-            int(left[local]): finding._replace(action="keep") if int(left[local]) in decided else finding
+            int(left[local]): _overruled(finding) if int(left[local]) in decided else finding
             for local, finding in findings.by_position.items()
         }
         whole = _filled(whole, left, findings.columns)
@@ -99,6 +103,19 @@ def apply(rows: pa.Table, clean: Clean, seed: int, decisions: Mapping[str, Decis
     stay = np.zeros(len(whole), dtype=bool)
     stay[left] = True
     return Outcome(stay, whole, found, scores, figures)
+
+
+def _first_of_each(rows: pa.Table, positions: Iterable[int]) -> set[int]:
+    """Of positions, the first of each row id."""
+    firsts: dict[str, int] = {}
+    for position in sorted(positions):
+        firsts.setdefault(rows["row_id"][position].as_py(), position)
+    return set(firsts.values())
+
+
+def _overruled(finding: Finding) -> Finding:
+    mends = finding.action == "fix" and finding.mend is not None
+    return finding if mends else finding._replace(action="keep")
 
 
 def _with_large_texts(rows: pa.Table) -> pa.Table:

@@ -11,8 +11,8 @@ from typing import Any
 
 from clew import paths
 from clew.cleaning import classifiers
-from clew.cleaning.identifiers import Span
 from clew.errors import ModelError
+from clew.identifiers import Span
 
 USUAL = {"PER": "PERSON", "LOC": "LOCATION", "ORG": "ORGANIZATION"}
 """Labels of CoNLL-2003 and what they are called here."""

@@ -1,4 +1,4 @@
-"""Personal data: what has a form by rules (identifiers.py), names and places by your own recogniser (names.py).
+"""Personal data: what has a form by rules (clew/identifiers.py), names and places by your own recogniser (names.py).
 
     "Ask Ann (ann@example.org)"  →  "Ask <PERSON> (<EMAIL_ADDRESS>)"
 
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.compute as pc
 
-from clew.cleaning import identifiers
+from clew import identifiers
 from clew.cleaning.finding import Context, Finding, Findings
-from clew.cleaning.identifiers import Span
+from clew.identifiers import Span, settled
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -101,16 +101,6 @@ def _spans(texts: Sequence[Sequence[str]], rule: PersonalDataRule) -> list[list[
         told = iter(names.spans(flat, rule.recogniser, [kind for kind in rule.entities if kind not in forms]))
         spans = [[of_text + next(told) for of_text in of_row] for of_row in spans]
     return spans
-
-
-def settled(spans: Sequence[Span], threshold: float) -> list[Span]:
-    """Those from the threshold on, without overlaps, in the order of the text: the surest wins, then the longest."""
-    kept: list[Span] = []
-    sure = [span for span in spans if np.float32(span.score) >= np.float32(threshold)]
-    for span in sorted(sure, key=lambda span: (-span.score, span.start - span.end, span.start, span.kind)):
-        if all(span.end <= other.start or other.end <= span.start for other in kept):
-            kept.append(span)
-    return sorted(kept, key=lambda span: span.start)
 
 
 def masked(text: str, values: Mapping[str, str], choices: Collection[str], rule: PersonalDataRule) -> str:

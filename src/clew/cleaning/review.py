@@ -36,11 +36,20 @@ def read(folder: Path) -> dict[str, Decision]:
     """row_id → the last decision about it; raises DataError with file and line."""
     found = {}
     for path in sorted(folder.glob("*.jsonl")):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(text(path).split("\n"), 1):
             if line.strip():
                 row_id, decision = parse(line, f"{path}:{number}")
                 found[row_id] = decision
     return found
+
+
+def text(path: Path) -> str:
+    """A file's text; raises DataError where it has none."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        fix = "Decisions are lines of JSON in UTF-8; `clew review export` writes the form."
+        raise DataError(f"it cannot be read ({error})", where=str(path), fix=fix) from None
 
 
 def parse(line: str, where: str) -> tuple[str, Decision]:

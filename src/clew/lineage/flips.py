@@ -9,6 +9,7 @@ only a run can tell.
 from __future__ import annotations
 
 import difflib
+import math
 from typing import Any, NamedTuple
 
 from clew import io, ledger, paths
@@ -101,7 +102,10 @@ def _setting(text: str) -> tuple[str, float]:
         hint = f"Did you mean clean.{near[0]}?" if near else f"There are: {', '.join(thresholds.THRESHOLDS)}."
         raise ParamsError("no threshold of a cleaning rule", where=path.strip(), fix=hint)
     try:
-        return name, float(value)
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError
+        return name, number
     except ValueError:
         what = f"{value.strip()!r} is no number" if equals else "there is no `=` and no value"
         raise ParamsError(what, where=text, fix=example) from None

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from clew import io, ledger, paths, rows
+from clew import identifiers, io, ledger, paths, rows
 
 EXAMPLES = 3
-HIDDEN = ("personal_data",)
-"""Rules whose rows are shown as they were left, never as they came."""
 
 
 class Example(NamedTuple):
@@ -33,12 +31,16 @@ class Cleaned(NamedTuple):
     balance: Mapping[str, Mapping[str, tuple[int, int, int]]]
 
 
-def read() -> Cleaned:
-    """Read the ledger and the rows that lie below the current folder; whole texts leave the columns only if shown."""
-    return Cleaned(_examples(), _balance())
+def read(personal_data: Mapping[str, Any] | None) -> Cleaned:
+    """Read the ledger and the rows that lie below the current folder; whole texts leave the columns only if shown.
+
+    personal_data: params.yaml's clean.personal_data. Where it is on, texts are masked as it says, those too that a rule
+    before it dropped; where it needs a recogniser, which is not asked here, they are not shown.
+    """
+    return Cleaned(_examples(personal_data), _balance())
 
 
-def _examples() -> dict[str, list[Example]]:
+def _examples(personal_data: Mapping[str, Any] | None) -> dict[str, list[Example]]:
     """Of each rule's rows those farthest beyond the threshold, then by row id: fixed by the data."""
     columns = ["row_id", "source", "decision", "rule", "score", "threshold", "detail", "start", "end"]
     table = io.read_table(paths.ledger("clean"), ledger.SCHEMA, columns)
@@ -48,9 +50,8 @@ def _examples() -> dict[str, list[Example]]:
             found.setdefault(entry["rule"], []).append((position, entry))
     chosen = {rule: sorted(some, key=_surest)[:EXAMPLES] for rule, some in sorted(found.items())}
     texts = _texts([position for some in chosen.values() for position, _ in some])
-    left = dict(_left([entry["row_id"] for rule in HIDDEN for _, entry in chosen.get(rule, ())]))
     return {
-        rule: [_example(rule, entry, texts[position], left) for position, entry in some]
+        rule: [_example(entry, texts[position], personal_data) for position, entry in some]
         for rule, some in chosen.items()
     }
 
@@ -61,30 +62,29 @@ def _surest(one: tuple[int, Mapping[str, Any]]) -> tuple[float, str]:
     return -far, one[1]["row_id"]
 
 
-def _example(rule: str, entry: Mapping[str, Any], text: str | None, left: Mapping[str, str | None]) -> Example:
-    hidden = rule in HIDDEN
-    shown = left.get(entry["row_id"]) if hidden else text
-    start, end = (None, None) if hidden else (entry["start"], entry["end"])
+def _example(entry: Mapping[str, Any], text: str | None, personal_data: Mapping[str, Any] | None) -> Example:
+    shown = _masked(text, personal_data)
+    start, end = (entry["start"], entry["end"]) if shown == text else (None, None)
     facts = {name: entry[name] for name in ("row_id", "source", "decision", "score", "threshold", "detail")}
     return Example(text=shown, start=start, end=end, **facts)
+
+
+def _masked(text: str | None, personal_data: Mapping[str, Any] | None) -> str | None:
+    if text is None or personal_data is None:
+        return text
+    if personal_data["recogniser"] is not None:
+        return None
+    kinds = [kind for kind in identifiers.KINDS if kind in personal_data["entities"]]
+    spans = identifiers.spans(text, kinds, personal_data["region"])
+    for span in reversed(identifiers.settled(spans, personal_data["threshold"])):
+        text = f"{text[: span.start]}<{span.kind}>{text[span.end :]}"
+    return text
 
 
 def _texts(positions: Sequence[int]) -> dict[int, str | None]:
     """The texts at some positions of data/rows.parquet, as they came."""
     column = io.read_table(paths.ROWS, rows.SCHEMA, ["text"])["text"]
     return dict(zip(positions, column.take(positions).to_pylist(), strict=True)) if positions else {}
-
-
-def _left(row_ids: Sequence[str]) -> list[tuple[str, str | None]]:
-    """(row_id, text as cleaning left it) of those that are left."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not row_ids:
-        return []
-    table = io.read_table(paths.CLEAN, rows.SCHEMA, ["row_id", "text"])
-    some = table.filter(pc.is_in(table["row_id"], pa.array(row_ids)))
-    return list(zip(some["row_id"].to_pylist(), some["text"].to_pylist(), strict=True))
 
 
 def _balance() -> dict[str, dict[str, tuple[int, int, int]]]:

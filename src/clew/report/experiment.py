@@ -99,7 +99,7 @@ def read(params: Mapping[str, Any]) -> Experiment:
         losses={"sft": io.read_csv(paths.SFT_LOSS), "align": io.read_csv(paths.ALIGN_LOSS)},
         training={"sft": io.read_json(paths.SFT_METRICS), "align": io.read_json(paths.ALIGN_METRICS)},
         decisions=[found for stage in STAGES for found in decisions(stage)],
-        cleaned=cleaned.read(),
+        cleaned=cleaned.read(params["clean"]["personal_data"]),
         predictions=predictions.read(variants),
         prompts=prompts(),
         digests=digests(variants),

@@ -7,14 +7,14 @@ decide about; the decisions, data/review/decisions/*.jsonl, are read here and st
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from clew import io, ledger, paths, rows
-from clew.cleaning import chain, review
+from clew.cleaning import chain, messages, review
 from clew.errors import DataError
 
 if TYPE_CHECKING:
@@ -52,31 +52,48 @@ def run(clean: params.Clean, seed: int) -> dict[str, Any]:
 def _cleaned(outcome: chain.Outcome) -> Iterator[pa.Table]:
     """The rows that are left, batch by batch: what rules do not see is read again and carried over."""
     start = 0
+    mends = _mends(outcome)
+    known = messages.templates(_prompts()) if mends else {}
     for batch in io.open_parquet(paths.ROWS, rows.SCHEMA).iter_batches(io.ROW_GROUP):
-        table = pa.Table.from_batches([batch])
+        table = _with_mended_messages(pa.Table.from_batches([batch]), start, mends, known)
         for name in chain.SEEN:
             changed = outcome.rows[name].slice(start, len(table)).cast(rows.SCHEMA.field(name).type)
             table = table.set_column(rows.SCHEMA.get_field_index(name), name, changed)
-        table = _with_mended_messages(table, outcome, start)
         yield table.filter(pa.array(outcome.stay[start : start + len(table)]))
         start += len(table)
 
 
-def _with_mended_messages(table: pa.Table, outcome: chain.Outcome, start: int) -> pa.Table:
-    mends = {
-        position: some
-        for position in range(start, start + len(table))
-        if (some := [one.finding.mend for one in outcome.found.get(position, ()) if one.finding.mend])
-    }
-    if not mends:
+def _mends(outcome: chain.Outcome) -> dict[int, list[messages.Mend]]:
+    """What rules did to rows that are left, by position."""
+    found = {}
+    for position, some in outcome.found.items():
+        mends = [one.finding.mend for one in some if one.finding.action == "fix" and one.finding.mend]
+        if mends and outcome.stay[position]:
+            found[position] = mends
+    return found
+
+
+def _prompts() -> Iterator[messages.Row]:
+    """Every row's task, text and messages, as they came."""
+    for batch in io.open_parquet(paths.ROWS, rows.SCHEMA).iter_batches(
+        io.ROW_GROUP, columns=["task", "text", "messages"]
+    ):
+        yield from zip(*(batch.column(name).to_pylist() for name in ("task", "text", "messages")), strict=True)
+
+
+def _with_mended_messages(
+    table: pa.Table, start: int, mends: Mapping[int, Sequence[messages.Mend]], known: messages.Templates
+) -> pa.Table:
+    """A batch of rows as they came, with the messages that are mended. start: the position of its first row."""
+    here = [position for position in range(start, start + len(table)) if position in mends]
+    if not here:
         return table
-    messages = table["messages"].to_pylist()
-    for position, some in mends.items():
-        for message in messages[position - start]:
-            for mend in some:
-                message["content"] = mend(message["content"])
+    made = table["messages"].to_pylist()
+    for position in here:
+        row = (table["task"][position - start].as_py(), table["text"][position - start].as_py(), made[position - start])
+        made[position - start] = messages.mended(row, mends[position], known)
     field = rows.SCHEMA.field("messages")
-    return table.set_column(rows.SCHEMA.get_field_index("messages"), field, pa.array(messages, type=field.type))
+    return table.set_column(rows.SCHEMA.get_field_index("messages"), field, pa.array(made, type=field.type))
 
 
 def _entries(before: pa.Table, outcome: chain.Outcome, deciding: dict[int, chain.Found | None]) -> pa.Table:

@@ -14,11 +14,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from clew import paths
-from clew.cleaning import identifiers, personal_data
+from clew import identifiers, paths
+from clew.cleaning import personal_data
 from clew.cleaning.finding import Finding, Findings
-from clew.cleaning.identifiers import Span
 from clew.errors import ModelError
+from clew.identifiers import Span
 from clew.lineage import thresholds
 from clew.params_clean import FORMS, PersonalDataRule
 from examples import noisy_posts
@@ -169,8 +169,8 @@ def test_the_threshold_parts_sure_from_possible_and_scores_are_of_all_rows() -> 
 
 def test_the_surest_then_the_longest_of_those_that_overlap_is_masked() -> None:
     spans = [Span("A", 0, 5, 0.5), Span("B", 4, 6, 0.9), Span("C", 4, 9, 0.9), Span("D", 20, 22, 0.1)]
-    assert personal_data.settled(spans, 0.2) == [spans[2]]
-    assert personal_data.settled(spans[:1] + spans[3:], 0.0) == [spans[0], spans[3]]
+    assert identifiers.settled(spans, 0.2) == [spans[2]]
+    assert identifiers.settled(spans[:1] + spans[3:], 0.0) == [spans[0], spans[3]]
 
 
 def test_choices_stay_and_tagged_words_go_to_review() -> None:

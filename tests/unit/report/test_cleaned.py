@@ -41,7 +41,7 @@ def test_the_offending_part_is_marked_and_long_texts_are_cut(run: Experiment) ->
 
 def test_labels_are_counted_before_and_after(run: Experiment, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    found = cleaned.read().balance["stress"]
+    found = cleaned.read(None).balance["stress"]
     for place, path in enumerate((paths.ROWS, paths.CLEAN, paths.TRAIN)):
         for label in ("yes", "no"):
             here = [row for row in rows.read(path) if (row["task"], row["label"]) == ("stress", label)]
@@ -63,12 +63,25 @@ def test_examples_are_the_surest_of_each_rule_and_stand_as_they_came(
     noisy_posts.write()
     noisy_posts.run(noisy_posts.declared())
     rows.write(paths.TRAIN, rows.read(paths.CLEAN))
-    found = cleaned.read().examples
+    found = cleaned.read(None).examples
     doubted = [entry for entry in ledger.read("clean") if entry["rule"] == "label_noise"]
     assert [one.score for one in found["label_noise"]] == sorted(entry["score"] for entry in doubted)[:3]
     assert found["length"][0].text == "far too short"
 
-    monkeypatch.setattr(cleaned, "HIDDEN", ("length", "label_noise"))
-    found = cleaned.read().examples
-    assert found["length"][0].text is None  # it was dropped
-    assert all(one.text for one in found["label_noise"])  # they are left, as cleaning left them
+
+def test_personal_data_is_on_the_page_only_masked_whatever_rule_found_the_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    noisy_posts.write()
+    with (paths.RAW / "dreaddit/posts.jsonl").open("a") as file:
+        file.write('{"text": "mail ann@example.org", "label": "1"}\n')
+        file.write('{"text": "please do mail me at bo@example.org about the garden", "label": "1"}\n')
+    personal = {"action": "fix", "entities": ["EMAIL_ADDRESS"], "region": "US", "recogniser": None, "threshold": 0.5}
+    noisy_posts.run(noisy_posts.declared(personal_data=personal))
+    rows.write(paths.TRAIN, rows.read(paths.CLEAN))
+    shown = {rule: [one.text for one in some] for rule, some in cleaned.read(personal).examples.items()}
+    assert "mail <EMAIL_ADDRESS>" in shown["length"]
+    assert shown["personal_data"] == ["please do mail me at <EMAIL_ADDRESS> about the garden"]
+    hidden = cleaned.read(personal | {"recogniser": "names"}).examples
+    assert {one.text for some in hidden.values() for one in some} == {None}

@@ -15,6 +15,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 SURE, LIKELY, POSSIBLE = 1.0, 0.9, 0.4
 
 
@@ -148,3 +150,13 @@ def hint(kinds: Sequence[str]) -> str:
 def spans(text: str, kinds: Sequence[str], region: str | None) -> list[Span]:
     """All pieces of the kinds, which may overlap."""
     return [span for name in kinds if HINTS[name].search(text) for span in KINDS[name].find(text, region)]
+
+
+def settled(spans: Sequence[Span], threshold: float) -> list[Span]:
+    """Those from the threshold on, without overlaps, in the order of the text: the surest wins, then the longest."""
+    kept: list[Span] = []
+    sure = [span for span in spans if np.float32(span.score) >= np.float32(threshold)]
+    for span in sorted(sure, key=lambda span: (-span.score, span.start - span.end, span.start, span.kind)):
+        if all(span.end <= other.start or other.end <= span.start for other in kept):
+            kept.append(span)
+    return sorted(kept, key=lambda span: span.start)
