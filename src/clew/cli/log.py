@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from clew.errors import HistoryError
     from clew.history.index import Entry, Index
     from clew.history.table import Line
 
@@ -96,14 +97,16 @@ def best(metric: str, rev: Sequence[str], where: str | None, number: int, as_jso
 
     repo = _repository()
 
-    def question(index: Index) -> tuple[str, list[Line], int]:
+    def question(index: Index) -> tuple[str, list[Line], list[str], int]:
         entries = table.chosen(index, _starts(repo, rev))
         known = _Known(index, entries)
         name = known.one(metric)
         ranked = _sorted(index, _fitting(index, entries, where, known), name)
-        return name, table.lines(index, ranked[:number]), len(ranked)
+        return name, table.lines(index, ranked[:number]), _problems(index, entries), len(ranked)
 
-    name, shown, count = _ask(repo, question)
+    name, shown, problems, count = _ask(repo, question)
+    for problem in problems:
+        click.echo(problem, err=True)
     how = How(intervals=True, in_time=False, left_out=count - len(shown), close=_close(shown, name))
     _print(shown, [name, *_varying(shown)], how, as_json)
 
@@ -176,10 +179,24 @@ class _Known:
             self.newest = table.known(self.index, self.entries[:NEWEST])
         try:
             return names.find(typed, self.newest)
-        except HistoryError:
+        except HistoryError as error:
             if len(self.entries) <= NEWEST:
-                raise
+                raise self._told(typed, error) from None
+        try:
             return names.find(typed, table.known(self.index, self.entries))
+        except HistoryError as error:
+            raise self._told(typed, error) from None
+
+    def _told(self, typed: str, error: HistoryError) -> HistoryError:
+        """The error, or that this clone has not got the files of some commits: there the name may stand."""
+        from clew.errors import HistoryError
+        from clew.history import names, repository
+
+        problems = (one for lines in self.index.problems_of(self.entries).values() for one in lines)
+        lacking = next((one for one in problems if one.endswith(repository.ABSENT)), None)
+        if lacking is None or error.what != names.NONE:
+            return error
+        return HistoryError(lacking, where=f"name `{typed[:80]}`", fix=repository.BRING)
 
 
 def _fitting(index: Index, entries: Sequence[Entry], where: str | None, known: _Known) -> list[Entry]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from clew.errors import HistoryError
 
 
 @click.command
@@ -39,7 +44,10 @@ def trace(
     from clew.lineage import drawing
     from clew.lineage import trace as lineage
 
-    found = lineage.trace(Path.cwd(), thing, rev, down=down, thorough=hash_all)
+    try:
+        found = lineage.trace(Path.cwd(), thing, rev, down=down, thorough=hash_all)
+    except HistoryError as error:
+        raise _absent(rev) or error from None
     if html is not None:
         from clew.lineage import drawing_page
 
@@ -60,3 +68,15 @@ def trace(
         from clew.lineage import drawing_terminal
 
         drawing_terminal.show(found)
+
+
+def _absent(rev: str | None) -> HistoryError | None:
+    """The word for a clone that has not got the files of a revision, which explains whatever was not found there."""
+    from clew.errors import HistoryError
+    from clew.history import repository, snapshot
+
+    with suppress(HistoryError):
+        name = rev or "HEAD"
+        lacking = snapshot.take(repository.open_repository(Path.cwd()), name).lacking
+        return HistoryError(lacking, where=name, fix=repository.BRING) if lacking else None
+    return None

@@ -18,6 +18,7 @@ from clew.errors import HistoryError
 
 PARAMS = "params.yaml:"
 """May stand before a param's name, to tell it from a metric's."""
+NONE = "the history has no such param or metric"
 LOWER = re.compile(r"(?:^|_)(?:loss|error|perplexity|seconds|bytes|latency|mse|rmse|mae|wer|ppl)(?:_|$)")
 """Words in a metric's name that say that less is better."""
 
@@ -48,7 +49,7 @@ def find(typed: str, known: Collection[str], where: str = "name") -> list[str]:
     shorts = {form: name for name in known for form in _forms(name)}
     near = difflib.get_close_matches(dotted[:200], sorted(shorts), n=3, cutoff=0.4) or sorted(shorts)[:3]
     hint = f"Nearest: {', '.join(f'`{name}`' for name in near)}." if near else "There are no params and no metrics."
-    raise HistoryError("the history has no such param or metric", where=f"{where} `{typed[:80]}`", fix=hint)
+    raise HistoryError(NONE, where=f"{where} `{typed[:80]}`", fix=hint)
 
 
 def short(name: str) -> str:

@@ -23,6 +23,8 @@ LAST = 253_402_214_400
 """The last day of the year 9999: a commit's time is brought within what a calendar can tell."""
 
 ABSENT = "git does not have it here (a partial clone: `git fetch --refetch --no-filter` brings all files)"
+BRING = "Bring the files, or ask where git has them all."
+"""What to do where all that was asked for is absent."""
 
 
 class Commit(NamedTuple):

@@ -94,6 +94,11 @@ class Snapshot(NamedTuple):
         exact = next((out for out in made if out.path == path), None)
         return exact or next((out for out in made if path.startswith(f"{out.path}/")), None)
 
+    @property
+    def lacking(self) -> str | None:
+        """The first problem that is only this clone's, which has not got the file; None where there is none."""
+        return next((problem for problem in self.problems if problem.endswith(repository.ABSENT)), None)
+
 
 def take(repo: Repository, rev: str) -> Snapshot:
     """The snapshot of a revision, or of the work tree for WORK_TREE; raises HistoryError where there is no such."""

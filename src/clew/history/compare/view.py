@@ -32,11 +32,7 @@ def compare(repo: Repository, names: Sequence[str], *, tests: bool = True) -> Vi
     store = stores.store_of(repo, others[-1].commit.id if others[-1].commit else "HEAD")
     found = [(after, numbers.numbers(before, after)) for after in others]
     if not any((before.params, before.stages, before.metrics)) and not any(a.params or a.stages for a in others):
-        raise HistoryError(
-            "there is nothing of an experiment in any of them: no params.yaml, dvc.lock or metrics",
-            where=", ".join(side.name for side in (before, *others)),
-            fix="Name revisions of an experiment's repository.",
-        )
+        raise _nothing([before, *others])
     alpha, made, draws = _settings(before)
     overlaps: list[dict[str, dict[str, Shared]]] = [{} for _ in others]
     if tests:
@@ -50,6 +46,18 @@ def compare(repo: Repository, names: Sequence[str], *, tests: bool = True) -> Vi
         for (after, those), overlap in zip(found, overlaps, strict=True)
     ]
     return View(before, tuple(sides), made, draws, alpha, tests, tuple(notes(before)))
+
+
+def _nothing(sides: Sequence[Snapshot]) -> HistoryError:
+    where = ", ".join(side.name for side in sides)
+    lacking = next((side.lacking for side in sides if side.lacking), None)
+    if lacking:
+        return HistoryError(lacking, where=where, fix=repository.BRING)
+    return HistoryError(
+        "there is nothing of an experiment in any of them: no params.yaml, dvc.lock or metrics",
+        where=where,
+        fix="Name revisions of an experiment's repository.",
+    )
 
 
 def _settings(before: Snapshot) -> tuple[float, int, int]:
