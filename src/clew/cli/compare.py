@@ -58,10 +58,22 @@ def compare(
     from clew.history.compare import view as views
 
     view = views.compare(repository.open_repository(Path.cwd()), list(revisions), tests=not no_tests)
+    if fail_if_worse:
+        _check_baseline(view)
     worse = _worse(view, fail_if_worse)  # first: a name that means nothing is told before pages of output
     _write(view, as_json=as_json, as_markdown=as_markdown, html=html)
     if worse:
         sys.exit(1)
+
+
+def _check_baseline(view: View) -> None:
+    """Raises HistoryError where the baseline is not the one that was meant: with it nothing would be worse."""
+    from clew.errors import HistoryError
+    from clew.history.compare import revisions
+
+    for note in view.notes:
+        if note.endswith(revisions.NO_FORK):
+            raise HistoryError(note, where="--fail-if-worse", fix="Name the baseline: `clew compare REVISION …`.")
 
 
 def _write(view: View, *, as_json: bool, as_markdown: bool, html: Path | None) -> None:

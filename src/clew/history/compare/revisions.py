@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MAINS = ("refs/heads/main", "refs/heads/master", "refs/remotes/origin/main", "refs/remotes/origin/master")
 HERE = (".", WORK_TREE)
 """Names of the work tree."""
+NO_FORK = "the baseline is the last commit, for want of a fork"
+FETCH_MAIN = "git fetch --unshallow origin +main:refs/remotes/origin/main"
 
 
 def chosen(repo: Repository, names: Sequence[str]) -> list[Snapshot]:
@@ -36,15 +38,27 @@ def chosen(repo: Repository, names: Sequence[str]) -> list[Snapshot]:
 
 
 def fork(repo: Repository) -> Snapshot:
-    """Where the work tree's branch left main; on main itself (or without a main): the last commit."""
+    """Where the work tree's branch left main; on main itself (or without a main): the last commit.
+
+    It is the last commit, with NO_FORK among its problems, where the fork is not to be found.
+    """
     head = repository.resolve(repo, "HEAD").id
     found = main(repo)
+    if found is None and repo.is_shallow:
+        return _no_fork(repo, f"this shallow clone has no main (`{FETCH_MAIN}`)")
     if found is None or repository.branch(repo) == found[0] or found[1] == head:
         return snapshot.take(repo, "HEAD")
     base = repository.common(repo, found[1], head)
+    if base is None and repo.is_shallow:
+        return _no_fork(repo, "this shallow clone does not reach the fork from main (`git fetch --unshallow`)")
     if base is None:
-        return snapshot.take(repo, "HEAD")
+        return _no_fork(repo, f"HEAD has no common commit with {repository.short(found[0])}")
     return snapshot.take(repo, base)._replace(name=f"{repository.short(found[0])} at {base[:7]}")
+
+
+def _no_fork(repo: Repository, why: str) -> Snapshot:
+    found = snapshot.take(repo, "HEAD")
+    return found._replace(problems=(f"{why}: {NO_FORK}", *found.problems))
 
 
 def main(repo: Repository) -> tuple[str, str] | None:

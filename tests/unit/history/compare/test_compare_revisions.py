@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from compare_lab import Lab, N, number
 
+from clew.cli.main import app
 from clew.errors import HistoryError
 from clew.history import repository
+from clew.history.compare import revisions
 from clew.history.compare import view as views
 from examples.history import commit, git
 
@@ -167,6 +171,31 @@ def test_a_shallow_clone_says_what_it_does_not_reach(lab: Lab, tmp_path: Path) -
     assert [file.path for file in side.code] == ["src/train.py"]
     with pytest.raises(HistoryError, match="git fetch --unshallow"):
         views.compare(repo, ["origin/main~1", "origin/main"])
+
+
+def test_a_shallow_clone_says_that_it_does_not_reach_the_fork(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork = lab.git("rev-parse", "HEAD")
+    lab.git("checkout", "-q", "-b", "mine")
+    lab.commit("Mine", rate=0.01)
+    lab.git("checkout", "-q", "main")
+    lab.commit("Main goes on", rate=0.5)
+    url = f"file://{lab.root}"
+    for options, said in ((("--no-single-branch",), "does not reach the fork from main"), ((), "has no main")):
+        git(tmp_path, "clone", "-q", "--depth", "1", "--branch", "mine", *options, url, f"shallow{len(options)}")
+        monkeypatch.chdir(tmp_path / f"shallow{len(options)}")
+        done = CliRunner().invoke(app, ["compare", "--json"])
+        (note,) = (note for note in json.loads(done.stdout)["baseline"]["notes"] if note.endswith(revisions.NO_FORK))
+        assert said in note
+        assert "`git fetch --unshallow" in note
+        assert revisions.NO_FORK in " ".join(CliRunner().invoke(app, ["compare"]).stdout.split())
+        failed = CliRunner().invoke(app, ["compare", "--fail-if-worse", "*"])
+        assert isinstance(failed.exception, HistoryError)
+        assert note in str(failed.exception)
+        git(Path(), *note.partition("`git ")[2].partition("`")[0].split())
+        view = views.compare(repository.open_repository(Path()), [], tests=False)
+        assert (view.before.name, view.notes) == (f"origin/main at {fork[:7]}", ())
 
 
 def test_forty_revisions_at_once(lab: Lab) -> None:
