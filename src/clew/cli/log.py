@@ -77,8 +77,7 @@ def log(
     found, chosen, problems, left_out = _ask(repo, question)
     here = table.work_tree(repo) if not rev and where is None and sort is None else None
     shown = [here, *found] if here is not None else found
-    for problem in problems:
-        click.echo(problem, err=True)
+    _warn(repo, problems)
     _print(shown, chosen or _usual(shown), How(metric is not None, sort is None, left_out), as_json)
 
 
@@ -105,8 +104,7 @@ def best(metric: str, rev: Sequence[str], where: str | None, number: int, as_jso
         return name, table.lines(index, ranked[:number]), _problems(index, entries), len(ranked)
 
     name, shown, problems, count = _ask(repo, question)
-    for problem in problems:
-        click.echo(problem, err=True)
+    _warn(repo, problems)
     how = How(intervals=True, in_time=False, left_out=count - len(shown), close=_close(shown, name))
     _print(shown, [name, *_varying(shown)], how, as_json)
 
@@ -139,6 +137,14 @@ def _repository() -> Any:
     if repository.head(repo) is None and not repository.heads(repo):
         repository.resolve(repo, "HEAD")  # says that there are no commits
     return repo
+
+
+def _warn(repo: Any, problems: Sequence[str]) -> None:
+    """Say on stderr what was not read."""
+    from clew.cli.row_lines import SHALLOW
+
+    for line in (*problems, *([f"! {SHALLOW}"] if repo.is_shallow else [])):
+        click.echo(line, err=True)
 
 
 def _ask(repo: Any, question: Callable[[Index], T]) -> T:
@@ -308,5 +314,6 @@ def _as_json(line: Line, columns: Sequence[str]) -> dict[str, Any]:
         "title": commit.title if commit else "work tree",
         "labels": line.labels,
         "changed": line.changed,
+        "at_edge": line.at_edge,
         "values": {name: line.values.get(name) for name in columns},
     }

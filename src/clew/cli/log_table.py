@@ -111,7 +111,8 @@ def number(value: Any) -> str:
 
 
 def _changed(line: Line) -> str:
-    parts = [f"{name} {number(old)} → {number(new)}" for name, (old, new) in line.changed.items()]
+    parts = ["perhaps nothing: at the edge of a shallow clone"] if line.at_edge else []
+    parts += [f"{name} {number(old)} → {number(new)}" for name, (old, new) in line.changed.items()]
     title = line.commit.title if line.commit else ""
     few = "; ".join(parts[:2]) + (f"; {len(parts) - 2} more" if len(parts) > 2 else "")
     return f"{title} ({few})" if title and few else title or few

@@ -1,6 +1,7 @@
 """The experiments of the history as lines: a commit, its branches, its params and metrics.
 
-A line is a commit that changed a param or a metric against its first parent; the first may be the work tree.
+A line is a commit that changed a param or a metric against its first parent, or may have done so at the edge of a
+shallow clone; the first may be the work tree.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ class Line(NamedTuple):
     """commit: None for the work tree. labels: branches, tags and experiments that point at it.
 
     values: params by name and metrics by file:name. changed: params that differ from the first parent's, old and new.
+    at_edge: the first parent is not in this clone, so that nobody can tell what the commit changed.
     """
 
     commit: Commit | None
     labels: tuple[str, ...]
     values: Mapping[str, Any]
     changed: Mapping[str, tuple[Any, Any]]
+    at_edge: bool = False
 
 
 def chosen(index: Index, starts: Sequence[str] | None = None) -> list[Entry]:
@@ -85,7 +88,8 @@ def lines(index: Index, entries: Iterable[Entry]) -> list[Line]:
         parent = parents.get(entry.commit.parents[0]) if entry.commit.parents else None
         before = contents.get(parent, {}) if parent is not None else None
         changed = {} if before is None else documents.differing(before, params)
-        found.append(Line(entry.commit, tuple(labels[entry.commit.id]), values, changed))
+        at_edge = bool(entry.commit.parents) and entry.commit.parents[0] not in parents
+        found.append(Line(entry.commit, tuple(labels[entry.commit.id]), values, changed, at_edge))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +42,26 @@ def test_a_partial_clone_says_what_git_has_not_got(folder: Path, kind: str, argu
     assert done.returncode == 1
     assert "git does not have it here (a partial clone: `git fetch --refetch --no-filter`" in done.stderr
     assert "git does not" in done.stderr.splitlines()[-1]
+
+
+def test_a_shallow_clones_edge_is_no_commit_that_changed_something(folder: Path) -> None:
+    commit(folder, "First", experiment(0.1, 0.5))
+    commit(folder, "Words", {"README.md": "x"})
+    commit(folder, "Second", experiment(0.2, 0.6))
+    clone = _clone(folder, "--depth", "2")
+    for arguments in (("log",), ("best", "stress.f1@sft")):
+        done = _clew(clone, *arguments)
+        assert "! this clone is shallow: older commits were not searched (`git fetch --unshallow`)" in done.stderr
+        assert "Words (perhaps nothing: at the edge of a shallow clone)" in done.stdout
+        found = json.loads(_clew(clone, *arguments, "--json").stdout)
+        assert {line["title"]: (line["at_edge"], line["changed"]) for line in found} == {
+            "Second": (False, {"train.rate": [0.1, 0.2]}),
+            "Words": (True, {}),
+        }
+    git(clone, "fetch", "-q", "--unshallow")
+    done = _clew(clone, "log", "--json")
+    assert [(line["title"], line["at_edge"]) for line in json.loads(done.stdout)] == [
+        ("Second", False),
+        ("First", False),
+    ]
+    assert done.stderr == ""

@@ -53,7 +53,7 @@ def test_the_work_tree_has_a_line_while_it_differs(branches: Path) -> None:
     (branches / "params.yaml").write_text("train:\n  rate: 0.9\n  name: small\n")
     assert _json(branches, "log")[0] | {"values": 0} == {
         "commit": None, "time": None, "author": None, "title": "work tree", "labels": [],
-        "changed": {"train.rate": [0.1, 0.9]}, "values": 0, "close_to_best": False,
+        "changed": {"train.rate": [0.1, 0.9]}, "at_edge": False, "values": 0, "close_to_best": False,
     }  # fmt: skip
 
 
