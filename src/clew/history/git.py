@@ -56,10 +56,10 @@ class Repository:
         """Whether the clone lacks older commits."""
         return (self.common / "shallow").exists()
 
-    def ask(self, *command: str, given: Iterable[str] = ()) -> str | None:
-        """What git prints for a command; None where it fails. given: texts for its stdin, each ended by a NUL."""
+    def ask(self, *command: str, given: Iterable[str] = (), end: str = "\0") -> str | None:
+        """What git prints for a command; None where it fails. given: texts for its stdin, each with `end` after it."""
         where = ["--git-dir", self.path, *(["--work-tree", self.workdir] if self.workdir else [])]
-        text = "".join(f"{one}\0" for one in given).encode("utf-8", "surrogateescape")
+        text = "".join(f"{one}{end}" for one in given).encode("utf-8", "surrogateescape")
         done = _run([*where, *command], self.workdir or self.path, text)
         return None if done.returncode else done.stdout.decode("utf-8", "surrogateescape")
 

@@ -337,7 +337,9 @@ class Tree:
 
 def _listed(content: bytes) -> dict[str, Entry]:
     found = ENTRY.findall(content)
-    return {name.decode("utf-8", "replace"): Entry(KINDS.get(mode, "blob"), key.hex()) for mode, name, key in found}
+    return {
+        name.decode("utf-8", "surrogateescape"): Entry(KINDS.get(mode, "blob"), key.hex()) for mode, name, key in found
+    }
 
 
 def tree_of(repo: Repository, commit: Raw) -> Tree:

@@ -6,11 +6,10 @@ it changed. Where the two disagree, the file was edited after the run, or the ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
-from clew.history import repository
+from clew.history import repository, work_tree
 from clew.history.compare.model import CodeFile, Title
 from clew.history.snapshot import OnDisk, Snapshot
 
@@ -45,7 +44,7 @@ def files(repo: Repository, before: Snapshot, after: Snapshot) -> tuple[CodeFile
             kind = "added" if path not in old else "removed"
         run = any(dep in by_lock or (dep in ours) != (dep in theirs) for dep in deps)
         committed = path in changed and not (path in loose or path in hidden)
-        found.append(CodeFile(path, kind, tuple(stages), tuple(titles.get(path, ())), run, committed))
+        found.append(CodeFile(printable(path), kind, tuple(stages), tuple(titles.get(path, ())), run, committed))
     return tuple(found)
 
 
@@ -65,15 +64,12 @@ def _within(path: str, dep: str) -> bool:
 
 def _by_path(repo: Repository, side: Snapshot, deps: Iterable[str]) -> dict[str, str]:
     """Path → git id of every file at or below `deps`; of the work tree's files the id that they would have."""
-    found: dict[str, str] = {}
-    for dep in dict.fromkeys(deps):
-        names = {path: name for path, name in side.files.files(dep).items() if path == dep or not _is_litter(path)}
-        if isinstance(side.files, OnDisk):
-            left = _ignored(repo, [path for path in names if path != dep])
-            found |= {path: _id(side.files.root / path) for path in names if path not in left}
-        else:
-            found |= names
-    return found
+    wanted = list(dict.fromkeys(deps))
+    if isinstance(side.files, OnDisk):
+        found = work_tree.ids(repo, wanted)
+    else:
+        found = {path: name for dep in wanted for path, name in side.files.files(dep).items()}
+    return {path: name for path, name in found.items() if path in wanted or not _is_litter(path)}
 
 
 def _is_litter(path: str) -> bool:
@@ -81,28 +77,13 @@ def _is_litter(path: str) -> bool:
     return name in LITTER or name.endswith(".pyc") or "__pycache__" in folders
 
 
-def _ignored(repo: Repository, paths: Sequence[str]) -> set[str]:
-    """Those that .gitignore or .dvcignore leaves out and that are in no commit: what lies in a folder by chance."""
-    if not paths:
-        return set()
-    import pathspec
+def printable(path: str) -> str:
+    r"""A path that may not be UTF-8, with what is not as it stands in a listing of git.
 
-    file = Path(repo.workdir or ".") / ".dvcignore"
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
-    by_dvc = pathspec.PathSpec.from_lines("gitwildmatch", lines)
-    by_git = (repo.ask("check-ignore", "--stdin", "-z", given=[f"./{path}" for path in paths]) or "").split("\0")
-    left = {*(path.removeprefix("./") for path in by_git), *(path for path in paths if by_dvc.match_file(path))} & {
-        *paths
-    }
-    return left - {*repository.tracked(repo)} if left else left
-
-
-def _id(path: Path) -> str:
-    """The id that git would give a file."""
-    import hashlib
-
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    >>> print(printable("a\udcff.py"))
+    a\xff.py
+    """
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def commits(repo: Repository, before: Snapshot, after: Snapshot, paths: Iterable[str]) -> Mapping[str, list[Title]]:
@@ -129,7 +110,7 @@ def uncommitted(repo: Repository, on_disk: Mapping[str, str], paths: Iterable[st
     if head is None:
         return set()
     tree = repository.tree_of(repo, head)
-    return {path for path in paths if tree.blob(path) != on_disk.get(path)}
+    return {path for path in paths if tree.files(path).get(path) != on_disk.get(path)}
 
 
 def _touching(repo: Repository, end: str, base: str, paths: list[str]) -> Iterator[tuple[Raw, str]]:
