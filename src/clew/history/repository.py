@@ -74,7 +74,7 @@ def heads(repo: Repository) -> dict[str, str]:
 def references(repo: Repository) -> dict[str, Reference]:
     """Every branch, tag and the like by its full name."""
     listed = repo.ask("for-each-ref", "--format=%(objectname) %(symref) %(refname)") or ""
-    fields = (line.split(" ") for line in listed.splitlines())
+    fields = (line.split(" ") for line in listed.split("\n") if line)  # a name may hold U+2028
     return {name: Reference(commit, target) for commit, target, name in fields}
 
 
@@ -86,7 +86,7 @@ def head(repo: Repository) -> str | None:
 
 def branch(repo: Repository) -> str | None:
     """The full name of the branch that is checked out; None where HEAD is a commit of its own."""
-    return (repo.ask("symbolic-ref", "--quiet", "HEAD") or "").strip() or None
+    return (repo.ask("symbolic-ref", "--quiet", "HEAD") or "").removesuffix("\n") or None
 
 
 def tracked(repo: Repository) -> list[str]:

@@ -23,6 +23,16 @@ def test_a_revision_is_a_branch_a_tag_an_id_or_an_experiment(folder: Path) -> No
     assert repository.heads(repo) == {"HEAD": second, "main": second, "v1": first, "hazy-dawn": first}
 
 
+@pytest.mark.parametrize("name", ["a\u2028b", "a\u0085b", "a\u0085", "a\u00a0"])
+def test_a_branch_whose_name_holds_what_elsewhere_ends_a_line_is_a_branch(folder: Path, name: str) -> None:
+    first = commit(folder, "First", experiment(0.1, 0.5))
+    git(folder, "switch", "-q", "-c", name)
+    repo = repository.open_repository(folder)
+    assert repository.heads(repo) == {"HEAD": first, "main": first, name: first}
+    assert repository.branch(repo) == f"refs/heads/{name}"
+    assert repository.resolve(repo, name).id == first
+
+
 def test_an_unknown_revision_is_told_with_the_nearest(folder: Path) -> None:
     commit(folder, "First", {})
     git(folder, "branch", "lora-rank-16")
