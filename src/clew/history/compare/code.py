@@ -24,6 +24,8 @@ LITTER = (".DS_Store", "Thumbs.db")
 """What other programs leave in folders, beside what Python compiles."""
 LIMIT = 5000
 """Commits that are looked through, newest first."""
+COMMAND_LINE = 50_000
+"""Letters of paths that git is given; for more it looks through all that may be code."""
 
 
 def files(repo: Repository, before: Snapshot, after: Snapshot) -> tuple[CodeFile, ...]:
@@ -115,14 +117,21 @@ def uncommitted(repo: Repository, on_disk: Mapping[str, str], paths: Iterable[st
 
 def _touching(repo: Repository, end: str, base: str, paths: list[str]) -> Iterator[tuple[Raw, str]]:
     """Commits from `end` back to `base`, with each path in which they differ from all of their parents."""
+    few = sum(map(len, paths)) < COMMAND_LINE
     order = ("--date-order", "--full-history", f"--max-count={LIMIT}")
-    names = (repo.ask("--literal-pathspecs", "rev-list", *order, end, f"^{base}", "--", *paths) or "").split()
-    for commit in (found for name in names if (found := repository.commit_at(repo, name))):
-        parents = [found for name in commit.parents if (found := repository.commit_at(repo, name))]
-        if len(parents) < len(commit.parents):
-            continue  # at the edge of a shallow clone it cannot be told what a commit touched
-        here, *there = (repository.tree_of(repo, one) for one in (commit, *parents))
-        for path in paths:
-            blob = here.blob(path)
-            if all(blob != tree.blob(path) for tree in there) and (parents or blob is not None):
-                yield commit, path
+    below = paths if few else [place.rstrip("/") for place in PLACES]
+    names = (repo.ask("--literal-pathspecs", "rev-list", *order, end, f"^{base}", "--", *below) or "").split()
+    found = {name: commit for name in names if (commit := repository.commit_at(repo, name))}
+    whole = [name for name, commit in found.items() if _has_parents(repo, commit)]
+    said = repo.ask("diff-tree", "--stdin", "--root", "-r", "-c", "--name-only", "-z", given=whole, end="\n")
+    wanted, commit = {*paths}, None
+    for text in (said or "").split("\0"):
+        if text in found:  # no path of code is an id: see PLACES
+            commit = found[text]
+        elif commit is not None and text in wanted:
+            yield commit, text
+
+
+def _has_parents(repo: Repository, commit: Raw) -> bool:
+    """Not at the edge of a shallow clone, where it cannot be told what a commit touched."""
+    return all(repository.commit_at(repo, name) for name in commit.parents)

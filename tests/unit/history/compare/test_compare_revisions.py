@@ -151,6 +151,18 @@ def test_a_merge_is_told_and_its_branches_commits_are_found(lab: Lab) -> None:
     assert [title.title for title in file.commits] == ["Cache batches"], "the merge itself touched nothing"
 
 
+def test_a_merge_that_changed_code_itself_is_among_its_commits(lab: Lab) -> None:
+    lab.git("checkout", "-q", "-b", "left")
+    lab.commit("Cache batches", code="train(fast)\n")
+    lab.git("checkout", "-q", "-b", "right", "main")
+    commit(lab.root, "Write notes", {"notes.md": "x", "src/train.py": "train(slow)\n"})
+    lab.git("merge", "-q", "--no-commit", "-s", "ours", "left")
+    (lab.root / "src/train.py").write_text("train(both)\n")
+    lab.git("commit", "-qam", "Merge")
+    (file,) = lab.side("main", "right").code
+    assert {title.title for title in file.commits} == {"Merge", "Write notes", "Cache batches"}
+
+
 def test_a_renamed_stage_is_recognised_by_what_it_makes(lab: Lab) -> None:
     lab.write(rename="train")
     side = lab.side()

@@ -84,6 +84,24 @@ def test_an_edit_since_the_run_is_told_as_not_run_and_in_no_commit(lab: Lab) -> 
     assert [(r.kind, r.not_run, r.variants) for r in side.reaches] == [("code", True, ("sft",))]
 
 
+def test_more_changed_files_than_a_command_line_takes_are_told_with_their_commits(lab: Lab) -> None:
+    folder = lab.root / "src/generated"
+    folder.mkdir()
+    lock = lab.root / "dvc.lock"
+    lock.write_text(lock.read_text().replace("path: src/train.py", "path: src/generated"))
+    names = [f"src/generated/{number:05}_{'x' * 200}.py" for number in range(12_000)]
+    for title in ("Make many", "Change them all"):
+        for name in names:
+            (lab.root / name).write_text(title)
+        lab.git("add", "-A")
+        lab.git("commit", "-qm", title)
+    found = lab.side("HEAD~1", "HEAD", tests=False).code
+    assert [file.path for file in found] == names
+    assert {tuple(title.title for title in file.commits) for file in found} == {("Change them all",)}
+    (lab.root / names[0]).write_text("edited")
+    assert [file.path for file in lab.side("HEAD", tests=False).code] == names[:1]
+
+
 def test_code_that_ran_and_is_in_no_commit_is_told(lab: Lab) -> None:
     lab.git("checkout", "-q", "-b", "mine")
     lab.commit("Commit the lock without the code", ran_code="train(secret)\n")
