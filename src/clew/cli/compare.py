@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ def compare(
         raise click.BadParameter("choose one of --json and --md")
     if fail_if_worse and no_tests:
         raise click.BadParameter("--fail-if-worse needs the tests that --no-tests skips")
-    if html is not None and html.is_dir():
+    if html is not None and os.path.isdir(html):  # noqa: PTH112 - Path raises an error for a name that is too long
         from clew.errors import SetupError
 
         raise SetupError(
@@ -77,33 +78,35 @@ def _check_baseline(view: View) -> None:
 
 
 def _write(view: View, *, as_json: bool, as_markdown: bool, html: Path | None) -> None:
+    from clew.history import blocks
+
     if html is not None:
         from clew import io
         from clew.history.compare import page
 
-        text = page.render(view)
+        text = blocks.whole(page.render(view))
         try:
             with io.replace_file(html) as aside:
                 aside.write_text(text, encoding="utf-8")
-        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        except OSError as error:
             from clew.errors import SetupError
 
-            why = f"it cannot be written ({error.strerror})"
+            why = f"it cannot be written ({error.strerror or error})"
             raise SetupError(why, where=f"--html {html}", fix="Name another file.") from None
     if as_json:
         from clew.history.compare import as_json as writer
 
-        click.echo(writer.write(view))
+        click.echo(blocks.whole(writer.write(view)))
     elif as_markdown:
         from clew.history.compare import markdown
 
-        click.echo(markdown.write(view))
+        click.echo(blocks.whole(markdown.write(view)))
     elif html is None:
         from clew.history.compare import terminal
 
         terminal.show(view)
     else:
-        click.echo(f"wrote {html}")
+        click.echo(f"wrote {click.format_filename(html)}")
 
 
 def _worse(view: View, wanted: Sequence[str]) -> bool:

@@ -145,6 +145,8 @@ def resolve(repo: Repository, rev: str) -> Raw:
 
     What git itself takes (branch, tag, id, HEAD~2, …) goes first, so that no experiment hides a branch.
     """
+    if not rev.strip():
+        raise HistoryError("an empty revision", where=f"revision `{rev}`", fix="Name a branch, a tag or a commit.")
     found = commit_at(repo, rev)
     if found is not None:
         return found

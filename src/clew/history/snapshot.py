@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from clew.errors import HistoryError
-from clew.history import documents, lockfile, repository
+from clew.history import blocks, documents, lockfile, repository
 from clew.history.documents import Flat, Unreadable
 from clew.history.lockfile import Artifact, Stage
 from clew.history.repository import WORK_TREE, Commit
@@ -136,8 +136,9 @@ def _read(name: str, commit: Commit | None, files: Files) -> Snapshot:
         for path, key in files.files(one).items():
             found = attempt(path, lambda path=path, key=key: documents.metrics(path, files.read(key)), None)  # type: ignore[misc]
             if found is not None:
-                metrics[path] = found
-    return Snapshot(name, commit, params, metrics, stages, tuple(problems), files)
+                metrics[blocks.whole(path)] = found
+    told = tuple(map(blocks.whole, problems))
+    return Snapshot(blocks.whole(name), commit, params, metrics, stages, told, files)
 
 
 def _text(files: Files, path: str) -> str:

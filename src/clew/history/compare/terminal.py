@@ -9,6 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from clew import layout
+from clew.history import blocks
 from clew.history.compare import words as told
 from clew.history.compare.costs import machine
 from clew.history.compare.model import BETTER, SAME, WORSE, Number, Side, Verdict, View
@@ -99,8 +100,8 @@ def _fitted(widths: Sequence[int], left: int, room: int) -> list[int]:
 
 
 def clean(text: str) -> str:
-    """Text without control characters."""
-    return text.translate(CONTROLS)
+    """Text without control characters, and without what UTF-8 cannot hold."""
+    return blocks.whole(text.translate(CONTROLS))
 
 
 def _two(view: View, side: Side, write: Writer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -176,11 +177,40 @@ def test_predictions_that_were_replaced_in_the_cache_are_not_judged_and_said_so(
 def test_a_page_that_cannot_be_written_is_one_line(good: Lab) -> None:
     (good.root / "out").mkdir()
     (good.root / "file").write_text("")
-    for place, said in (("out", "it is a folder. Name a file"), ("file/page.html", "it cannot be written (")):
+    for place, said in (
+        ("out", "it is a folder. Name a file"),
+        ("file/page.html", "it cannot be written ("),
+        ("/proc/page.html", "it cannot be written ("),
+        ("x" * 300, "it cannot be written (File name too long)"),
+    ):
         done = CliRunner().invoke(app, ["compare", "main", "good", "--html", place])
         assert isinstance(done.exception, SetupError)
         assert said in str(done.exception)
         assert "\n" not in str(done.exception)
+
+
+def test_names_that_are_not_utf8_are_shown_in_every_form(good: Lab) -> None:
+    lock = good.root / "dvc.lock"
+    lock.write_text(lock.read_text().replace("path: src/train.py", "path: src/odd"))
+    (good.root / "src/odd").mkdir()
+    Path(os.fsdecode(b"src/odd/\xff.py")).write_text("new\n")
+    good.git("update-ref", os.fsdecode(b"refs/heads/odd-\xff"), "main")
+    odd = os.fsdecode(b"odd-\xff")
+    clew(odd, "--html", os.fsdecode(b"page-\xff.html"))
+    page = Path(os.fsdecode(b"page-\xff.html")).read_text(encoding="utf-8")
+    for said in (page, *(clew(odd, *option).stdout for option in ((), ("--md",)))):
+        assert "src/odd/\\xff.py" in said
+        assert "odd-\ufffd" in said
+    assert "src/odd/\\xff.py" in {
+        file["path"] for file in json.loads(clew(odd, "--json").stdout)["revisions"][0]["code"]
+    }
+
+
+def test_an_empty_name_is_said_to_be_one(good: Lab) -> None:
+    for name in ("", " "):
+        done = CliRunner().invoke(app, ["compare", "main", name])
+        assert isinstance(done.exception, HistoryError)
+        assert "an empty revision. Name a branch" in str(done.exception)
 
 
 def test_why_is_told_with_its_kind(good: Lab) -> None:
