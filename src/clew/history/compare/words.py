@@ -7,7 +7,7 @@ from typing import Any
 
 from clew.history.compare.model import BETTER, SAME, WORSE, Change, CodeFile, Cost, Number, Reach, Side, Verdict, View
 from clew.history.snapshot import Snapshot
-from clew.lineage.data_changes import Count, DataChanges, SetChange, SourceChange
+from clew.lineage.data_changes import Count, DataChanges, SetChange, Source, SourceChange
 from clew.report import words
 
 MARKS: dict[Verdict | None, str] = {BETTER: "▲", WORSE: "▼", SAME: "=", None: "?"}
@@ -71,11 +71,21 @@ def _source(kind: str, change: SourceChange) -> str:
         return f"{kind} {change.name} {which}: {only.uri if only else '?'}"
     if change.before.uri != change.after.uri:
         return f"{kind} {change.name}: {change.before.uri} → {change.after.uri}"
-    return f"{kind} {change.name}: other content ({_digest(change.before)} → {_digest(change.after)})"
+    parts = [f"other content ({change_of})"] if (change_of := _content(change.before, change.after)) else []
+    licences = change.before.license, change.after.license
+    parts += [f"licence {licences[0] or '–'} → {licences[1] or '–'}"] if licences[0] != licences[1] else []
+    return f"{kind} {change.name}: {', '.join(parts)}"
 
 
-def _digest(source: Any) -> str:
-    return str(source.sha256 or source.made or "?")[:12]
+def _content(before: Source, after: Source) -> str:
+    """The digests that differ; of both kinds those that params.yaml declares."""
+    kinds = {"SHA-256": (before.sha256, after.sha256), "MD5": (before.made, after.made)}
+    differing = (f"{kind} {_digest(was)} → {_digest(now)}" for kind, (was, now) in kinds.items() if was != now)
+    return next(differing, "")
+
+
+def _digest(digest: str | None) -> str:
+    return digest[:12] if digest else "–"
 
 
 def _set(name: str, change: SetChange) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from compare_lab import Lab, N, artifacts, md5, stage
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from clew.history.compare import asked, graph, why
 from clew.history.compare import words as told
 from clew.history.compare.model import Reach
 from clew.history.lockfile import Artifact, Stage
+from examples.history import commit
 
 VALUES = st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-1, 1) | st.text(max_size=3)
 FLAT = st.dictionaries(st.sampled_from(["a", "b.c", "b.d", "e"]), VALUES)
@@ -281,6 +283,26 @@ def test_litter_that_was_committed_is_no_code(lab: Lab) -> None:
     lab.git("add", "-fA")
     lab.git("commit", "-qm", "Commit litter")
     assert lab.side("HEAD~1", "HEAD").code == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("sha256", "9" * 64, "other content (SHA-256 bbbbbbbbbbbb → 999999999999)"),
+        ("license", "MIT", "licence CC0 → MIT"),
+        ("uri", "hf://other", "hf://tiny → hf://other"),
+        (None, "", "other content (MD5 777777777777 → 888888888888)"),
+    ],
+)
+def test_a_base_model_is_told_by_what_differs(lab: Lab, field: str | None, value: str, said: str) -> None:
+    base = {"uri": "hf://tiny", "sha256": "b" * 64, "license": "CC0"}
+    for fields, digest in ((base, "7" * 32), ({**base, field: value} if field else base, "8" * 32)):
+        params = "".join(f"  {name}: {text}\n" for name, text in fields.items())
+        made = stage("fetch_model", {"x": md5("x")}, {"models/base": digest if not field else "7" * 32}, [])
+        files = lab.files()
+        files["params.yaml"] = f"{files['params.yaml']}fetch_model:\n{params}"
+        commit(lab.root, "Fetch", {**files, "dvc.lock": f"{files['dvc.lock']}{made}"})
+    assert told.data(lab.side("HEAD~1", "HEAD").data)[0] == f"base model models/base: {said}"
 
 
 def test_many_roots_are_told_shortly() -> None:
