@@ -125,10 +125,13 @@ def open_repository(folder: Path) -> Repository:
     """The repository that `folder` lies in, bare or not; raises HistoryError."""
     done = _run(["rev-parse", *(f"--{fact}" for fact in FACTS)], str(folder))
     said = done.stderr.decode("utf-8", "replace").strip()
-    facts = done.stdout.decode("utf-8", "surrogateescape").split("\n")
-    if len(facts) < len(FACTS):
+    facts = done.stdout.decode("utf-8", "surrogateescape").split("\n")[:-1]
+    told = len(FACTS) if not done.returncode else len(FACTS) - 1
+    if len(facts) < told:
         raise _refused(folder, said)
-    form, path, common, workdir = facts[: len(FACTS)]
+    if len(facts) > told:  # a path with a line break
+        facts = [_fact(folder, fact) for fact in FACTS[:told]]
+    form, path, common, workdir = (*facts, "")[: len(FACTS)]
     if form != "sha1":
         raise HistoryError(
             "the repository names its objects by SHA-256, which clew cannot read",
@@ -136,6 +139,11 @@ def open_repository(folder: Path) -> Repository:
             fix="Bring the experiment into a repository of git's usual kind (`git init --object-format=sha1`).",
         )
     return Repository(f"{path}/", (folder / common).resolve(), workdir or None)
+
+
+def _fact(folder: Path, fact: str) -> str:
+    done = _run(["rev-parse", f"--{fact}"], str(folder))
+    return done.stdout.decode("utf-8", "surrogateescape").removesuffix("\n")
 
 
 def _refused(folder: Path, said: str) -> HistoryError:

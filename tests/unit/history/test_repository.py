@@ -108,6 +108,21 @@ def test_an_experiment_of_two_baselines_is_asked_for_by_the_longer_name(folder: 
     assert str(repository.resolve(repo, "exps/cd000000/lr-test").id) == first
 
 
+def test_a_path_may_hold_line_breaks(folder: Path) -> None:
+    first = commit(folder, "First", experiment(0.1, 0.5))
+    for kind, place in ((), "a\nb\n"), (("--bare",), "c\nd"):
+        git(folder.parent, "clone", "-q", *kind, str(folder), place)
+        repo = repository.open_repository(folder.parent / place)
+        assert repository.head(repo) == first
+        assert repo.workdir == (None if kind else str(folder.parent / place))
+        assert repo.common == folder.parent / place / ("" if kind else ".git")
+        assert repository.heads(repo)["HEAD"] == first
+    git(folder, "worktree", "add", "-q", str(folder.parent / "e\nf"), "-b", "side")
+    repo = repository.open_repository(folder.parent / "e\nf")
+    assert (repository.head(repo), repository.branch(repo)) == (first, "refs/heads/side")
+    assert repo.common == folder / ".git"
+
+
 def test_a_sha256_repository_is_refused_in_a_line(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q", "--object-format=sha256", "other")
     with pytest.raises(HistoryError, match="SHA-256, which clew cannot read"):
