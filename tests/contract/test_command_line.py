@@ -231,6 +231,26 @@ def test_no_space_left_is_told(tmp_path: Path) -> None:
     assert done.stderr.startswith("clew: error: models/sft: no space left on the device. Free some space")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_a_terminal_cannot_write_is_written_as_its_code(tmp_path: Path, encoding: str) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "clew", "compare", "←".encode() + b"\xe9"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, b"Traceback" in done.stderr) == (1, False)
+    assert b"\\u2190" in done.stderr
+
+
+def test_the_merge_driver_tells_files_that_it_cannot_read(tmp_path: Path) -> None:
+    done = _clew("merge-driver", "run", "nope", str(tmp_path), "nope", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "cannot be merged" in done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
 def test_a_really_full_disk_is_told_by_every_writer(tmp_path: Path) -> None:
     """On a file system of 1 MiB: clew's own files, parquet, safetensors and torch's checkpoints."""

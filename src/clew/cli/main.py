@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Mapping
+from io import TextIOWrapper
 
 from clew.cli import garbage
 from clew.cli.groups import Group, Later, Root
@@ -109,6 +110,9 @@ app = Root(
 def main() -> None:
     """Run the command line; what the user can mend is one line on stderr and exit code 1."""
     garbage.look_rarely()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what a terminal's encoding or UTF-8 lacks is written as its code
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except ClewError as error:

@@ -72,7 +72,7 @@ def run(base: Path, ours: Path, theirs: Path) -> None:
 
     try:
         merged = merge.merge(*(path.read_text(encoding="utf-8") for path in (base, ours, theirs)))
-    except (lockfile.LockError, UnicodeDecodeError) as error:
+    except (lockfile.LockError, UnicodeDecodeError, OSError) as error:
         raise HistoryError(
             f"cannot be merged: {error}", where="dvc.lock", fix="Take one side (`git checkout --ours dvc.lock`)."
         ) from None
@@ -93,7 +93,9 @@ def _git(*arguments: str) -> str:
     from clew.errors import SetupError
 
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, encoding="utf-8", errors="surrogateescape", check=False
+        )
     except FileNotFoundError:
         raise SetupError("git is not installed", where="PATH", fix="Install git.") from None
     if done.returncode == 0:

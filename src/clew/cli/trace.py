@@ -41,11 +41,12 @@ def trace(
         raise click.BadParameter("--json, --mermaid and --dot are three forms: name one of them")
 
     from clew.errors import HistoryError
+    from clew.history import blocks
     from clew.lineage import drawing
     from clew.lineage import trace as lineage
 
     try:
-        found = lineage.trace(Path.cwd(), thing, rev, down=down, thorough=hash_all)
+        found = lineage.trace(Path.cwd(), blocks.whole(thing), rev, down=down, thorough=hash_all)
     except HistoryError as error:
         raise _absent(rev) or error from None
     if html is not None:
