@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from clew.errors import DataError, HistoryError
 from clew.history.documents import Flat
+from clew.history.repository import WORK_TREE
 from clew.history.snapshot import Snapshot
 from clew.history.store import Store
 from clew.lineage import data_chain
@@ -212,7 +213,8 @@ class _Sides:
             self.missing.append(f"{side.name}: {wanted}: {error.what} ({error.where})")
             return Found(md5, None)
         if found.path is None:
-            self.missing.append(f"{side.name}: the cache lacks {wanted} ({found.md5 or 'no such file'}): `dvc pull`")
+            brings = "dvc pull" if side.name == WORK_TREE else "dvc fetch --all-commits"
+            self.missing.append(f"{side.name}: the cache lacks {wanted} ({found.md5 or 'no such file'}): `{brings}`")
         return found
 
     def attempt(self, compare: Callable[..., T], *arguments: object) -> T | None:
@@ -253,13 +255,15 @@ def _declared(params: Flat) -> dict[str, Source]:
 
 
 def _base(before: Snapshot, after: Snapshot) -> SourceChange | None:
-    was, now = _base_of(before), _base_of(after)
+    """Where a dvc.lock could not be read, what it made is not known, and only what is declared is compared."""
+    known = bool(before.stages and after.stages)
+    was, now = _base_of(before, known), _base_of(after, known)
     return None if was == now else SourceChange("models/base", was, now)
 
 
-def _base_of(side: Snapshot) -> Source | None:
+def _base_of(side: Snapshot, known: bool) -> Source | None:
     fields = {name.removeprefix(BASE): value for name, value in side.params.items() if name.startswith(BASE)}
-    made = side.out("models/base")
+    made = side.out("models/base") if known else None
     return _source(fields, made.md5 if made else None) if fields or made else None
 
 

@@ -139,7 +139,22 @@ def test_what_the_cache_lacks_is_told_and_the_rest_compared(repository: Reposito
     found = _between(repository, "before", "HEAD")
     assert found.train is None
     assert "HEAD: data/ledger/clean.parquet: the cache holds another file than" in found.missing[0]
-    assert found.missing[1] == (f"HEAD: the cache lacks data/train.parquet ({md5s['data/train.parquet']}): `dvc pull`")
+    lacks = f"the cache lacks data/train.parquet ({md5s['data/train.parquet']})"
+    assert found.missing[1] == f"HEAD: {lacks}: `dvc fetch --all-commits`"
+
+
+def test_a_lock_that_cannot_be_read_says_nothing_of_the_base_model(repository: Repository) -> None:
+    repository.run(ROWS[:6], params=PARAMS)
+    lock = repository.folder / "dvc.lock"
+    base = (
+        f"  fetch_model:\n    cmd: x\n    outs:\n    - path: models/base\n      hash: md5\n      md5: {'0' * 32}.dir\n"
+    )
+    lock.write_text(lock.read_text().rstrip() + "\n" + base)
+    repository.commit("Before the conflict")
+    lock.write_text("<<<<<<< ours\n" + lock.read_text())
+    repository.commit("A conflict")
+    found = _between(repository, "HEAD~1", "HEAD")
+    assert found.base is None
 
 
 def test_a_file_of_the_work_tree_stands_in_for_the_cache_if_it_is_that_file(repository: Repository) -> None:
