@@ -22,12 +22,16 @@ import pyarrow as pa
 from clew import io, paths
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from clew.cleaning.finding import Finding
 
 DIGITS = 6
 """Of a score: the last digits of a probability differ from one processor family to the next, and mean nothing."""
 
 Decision = Literal["kept", "changed", "dropped", "added"]
+
 
 FOUND = pa.struct(
     [
@@ -85,6 +89,13 @@ def entry(
         "detail": detail,
         "parent_ids": row["parent_ids"],
     }
+
+
+def rounded(scores: NDArray[Any]) -> NDArray[np.float64]:
+    """Scores as they are written. Rules decide by these, so that a score that somebody reads works as a threshold."""
+    import numpy as np
+
+    return np.asarray(np.round(scores.astype(np.float64), DIGITS), dtype=np.float64)
 
 
 def found(rule: str, finding: Finding) -> dict[str, Any]:

@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clew.ledger import rounded
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -259,7 +261,7 @@ def _jaccard(texts: pa.Array | pa.ChunkedArray, left: Positions, right: Position
         keys = np.sort(pair << BITS | hashes[_ranges(starts[here], counts[here])])
         twice = keys[1:][keys[1:] == keys[:-1]] >> BITS
         common[part] = np.bincount(twice.astype(np.int64), minlength=len(here) // 2)
-    return np.asarray(common / np.maximum(together - common, 1), dtype=np.float64)
+    return rounded(common / np.maximum(together - common, 1))
 
 
 def _parts(sizes: Positions) -> Iterator[slice]:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from clew.cleaning import crossval, label_noise, review
 from clew.cleaning.finding import Context, Finding, Findings
 from clew.errors import DataError
+from clew.ledger import rounded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,7 +111,11 @@ def _consensus(
         },
     }
     best = found["label_quality"]
-    return [given.classes[int(c)] for c in best["consensus_label"]], best["consensus_quality_score"].to_numpy(), told
+    return (
+        [given.classes[int(c)] for c in best["consensus_label"]],
+        rounded(best["consensus_quality_score"].to_numpy()),
+        told,
+    )
 
 
 def _majority(given: Given, labels: list[str]) -> NDArray[np.int64]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from clew.ledger import rounded
+
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
@@ -66,11 +68,12 @@ def positions(rows: pa.Table, tasks: Sequence[str]) -> NDArray[np.int64]:
     return found
 
 
-def below(scores: NDArray[np.float32], threshold: float, action: Action) -> dict[int, Finding]:
-    """A finding for each score (n,) below the threshold; NaN is none."""
+def below(scores: NDArray[np.floating[Any]], threshold: float, action: Action) -> dict[int, Finding]:
+    """A finding for each score (n,), rounded, below the threshold; NaN is none."""
     import numpy as np
 
-    some = np.flatnonzero(scores < np.float32(threshold))
+    scores = rounded(scores)
+    some = np.flatnonzero(scores < threshold)
     return {
         position: Finding(action, score, threshold)
         for position, score in zip(some.tolist(), scores[some].tolist(), strict=True)

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from clew.cleaning import crossval, features, terms
 from clew.cleaning.finding import Action, Context, Finding, Findings
 from clew.errors import DataError
+from clew.ledger import rounded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,7 +95,7 @@ def doubted(vectors: Any, labels: Sequence[str], clusters: Sequence[str | None],
     codes = np.fromiter(map(index.__getitem__, labels), np.int64, len(labels))
     probabilities = crossval.probabilities(vectors, codes, crossval.folds(codes, clusters, folds, seed), seed)
     issues = find_label_issues(codes, probabilities, filter_by="prune_by_noise_rate", n_jobs=1)
-    own = probabilities[np.arange(len(codes)), codes]
+    own = rounded(probabilities[np.arange(len(codes)), codes])
     accuracy = crossval.accuracy(codes, probabilities)
     return Doubts(issues & accuracy.informed, own, classes[probabilities.argmax(axis=1)], accuracy)
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from clew.cleaning import crossval, label_noise
 from clew.cleaning.finding import Context, Finding, Findings
 from clew.errors import DataError
+from clew.ledger import rounded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,4 +76,4 @@ def doubts(
     probabilities = crossval.probabilities(vectors[before] - vectors[after], first, fold, context.seed, intercept=False)
     issues = find_label_issues(first, probabilities, filter_by="prune_by_noise_rate", n_jobs=1)
     accuracy = crossval.accuracy(first, probabilities)
-    return issues & accuracy.informed, probabilities[np.arange(n), first], accuracy
+    return issues & accuracy.informed, rounded(probabilities[np.arange(n), first]), accuracy

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from clew.cleaning.finding import Context, Finding, Findings
+from clew.ledger import DIGITS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,13 +59,13 @@ def find(rows: pa.Table, rule: RepetitionRule, context: Context) -> Findings:  #
     for position, (text, answer, is_written) in enumerate(zip(texts, answers, written, strict=True)):
         in_text = repeats((text or "") if is_written else _without_options(text or ""))
         in_answer = repeats(answer) if is_written and answer else NONE
-        score = max(in_text.share, in_answer.share)
+        score = round(max(in_text.share, in_answer.share), DIGITS)
         scores[position] = score
         if score > rule.threshold:
             where = "text" if in_text.share >= in_answer.share else "answer"
             start, end = _characters(text, in_text.first) if in_text.share > rule.threshold else (None, None)
             detail = f"{score:.0%} of the {where} came before"
-            found[position] = Finding(rule.action, round(score, 6), rule.threshold, detail, start, end)
+            found[position] = Finding(rule.action, score, rule.threshold, detail, start, end)
     return Findings(found, scores)
 
 

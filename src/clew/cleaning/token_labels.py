@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from clew.cleaning import crossval, label_noise, terms
 from clew.cleaning.finding import Context, Finding, Findings
 from clew.errors import DataError
+from clew.ledger import rounded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,7 +114,7 @@ def doubted(
     known = np.array([counts[tag] >= folds for tag in classes])[codes]
     issues = known & find_label_issues(codes, probabilities, filter_by="prune_by_noise_rate", n_jobs=1)
     likeliest: NDArray[np.object_] = np.array(classes, dtype=object)[probabilities.argmax(axis=1)]
-    own = probabilities[np.arange(len(codes)), codes]
+    own = rounded(probabilities[np.arange(len(codes)), codes])
     told = (codes != index.get("O", -1)) | (likeliest != "O")
     of_all = crossval.accuracy(codes, probabilities)
     accuracy = crossval.accuracy(codes[told], probabilities[told])._replace(informed=of_all.informed)

@@ -12,6 +12,7 @@ from clew import io, paths
 from clew.cleaning import classifiers, encoder
 from clew.cleaning.finding import Context, Finding, Findings
 from clew.errors import ModelError
+from clew.ledger import rounded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,15 +38,15 @@ def find(rows: pa.Table, rule: ToxicityRule, context: Context) -> Findings:  # n
     if distinct:
         of_text = dict(zip(distinct, _probabilities(folder, distinct, rule)[:, label].tolist(), strict=True))
     scores = np.array([of_text.get(text, np.nan) for text in both], dtype=np.float32).reshape(2, len(rows))
-    highest = np.fmax(scores[0], scores[1])
+    highest = rounded(np.fmax(scores[0], scores[1]))
     found = {
         position: Finding(
             rule.action,
             score=float(highest[position]),
             threshold=rule.threshold,
-            detail="the text" if scores[0, position] == highest[position] else "the answer",
+            detail="the text" if not scores[0, position] < scores[1, position] else "the answer",
         )
-        for position in np.flatnonzero(highest >= np.float32(rule.threshold)).tolist()
+        for position in np.flatnonzero(highest >= rule.threshold).tolist()
     }
     return Findings(found, highest)
 

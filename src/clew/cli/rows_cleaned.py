@@ -99,14 +99,19 @@ def flips(setting: str, every: bool, as_json: bool) -> None:
 
 def _flips(found: Flips, shown: int | None) -> Iterator[str]:
     now = found.found + len(found.newly) - len(found.no_longer)
+    more = "at least " if found.at_least else ""
     yield f"clean.{found.name}: {found.before:g} → {found.after:g}"
-    yield f"found {found.found:,} → {now:,} of {found.measured:,} rows that it measured"
+    yield f"found {found.found:,} → {more}{now:,} of {found.measured:,} rows that it measured"
     for title, some in (("newly found", found.newly), ("no longer found", found.no_longer)):
         if some:
             yield f"{title}: {len(some):,}"
             yield from (f"  {_row(row)}" for row in some[:shown])
             if shown is not None and len(some) > shown:
                 yield f"  … and {len(some) - shown:,} more (--all, --json)"
+    if found.at_least:
+        yield f"Pairs below {found.before:g} were measured where they were met only: a run may find more."
+    if found.settled:
+        yield f"not counted: {found.settled:,} that a person decided about"
     if not found.newly and not found.no_longer:
         yield "no row flips"
 

@@ -9,14 +9,23 @@ only a run can tell.
 from __future__ import annotations
 
 import difflib
+import json
 import math
+import typing
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from clew import io, ledger, paths
+from clew.cleaning.chain import REVIEW
 from clew.errors import DataError, ParamsError
 from clew.lineage import thresholds
+from clew.params_clean import Clean
 
-COLUMNS = ("row_id", "source", "file", "record", "decision", "rule")
+COLUMNS = ("row_id", "source", "file", "record", "decision", "rule", "also")
+
+
+PARTLY = ("near_duplicates",)
+"""Rules that measure all that the threshold finds, and of the rest what they come across."""
 
 
 class Row(NamedTuple):
@@ -38,7 +47,9 @@ class Row(NamedTuple):
 class Flips(NamedTuple):
     """name: below `clean`. before, after: the threshold. found: rows found with the old one, of `measured`.
 
-    newly: rows that would be found; no_longer: rows that would not. Both by margin, the surest first.
+    newly: rows that would be found; no_longer: rows that would not. Both by margin, the surest first. settled: rows
+    that would flip, but for what a person decided about them. at_least: more may be found, since not all was measured
+    on that side of the threshold.
     """
 
     name: str
@@ -48,6 +59,8 @@ class Flips(NamedTuple):
     found: int
     newly: tuple[Row, ...]
     no_longer: tuple[Row, ...]
+    settled: int
+    at_least: bool
 
 
 def flips(setting: str) -> Flips:
@@ -67,7 +80,8 @@ def flips(setting: str) -> Flips:
         )
     if rule not in pq.read_schema(paths.SCORES).names:
         raise DataError("the rule saw no row in the last run", where=f"clean.{rule}", fix=fix)
-    scores = pq.read_table(paths.SCORES, columns=[rule])[rule].to_numpy()
+    scores = ledger.rounded(pq.read_table(paths.SCORES, columns=[rule])[rule].to_numpy())
+    _check(rule, {**section, param: int(after) if after.is_integer() else after})
     side, before = thresholds.THRESHOLDS[name], float(section[param])
     was, would = (thresholds.are_found(scores, side, value) for value in (before, after))
     table = io.read_table(paths.ledger("clean"), ledger.SCHEMA, COLUMNS)
@@ -76,9 +90,13 @@ def flips(setting: str) -> Flips:
             "it does not belong to the ledger that lies there", where=str(paths.SCORES), fix="Run `dvc checkout`."
         )
 
+    flipped = np.flatnonzero(was != would)
+    told = dict(zip(flipped.tolist(), table.take(flipped).to_pylist(), strict=True))
+    settled = {position for position, entry in told.items() if _is_settled(entry)}
+
     def rows(mask: Any) -> tuple[Row, ...]:
-        positions = np.flatnonzero(mask)
-        some = zip(table.take(positions).to_pylist(), scores[positions].tolist(), strict=True)
+        positions = [position for position in np.flatnonzero(mask).tolist() if position not in settled]
+        some = zip([told[position] for position in positions], scores[positions].tolist(), strict=True)
         made = [
             Row(
                 *(row["row_id"], row["source"], row["file"], row["record"]),
@@ -89,7 +107,26 @@ def flips(setting: str) -> Flips:
         return tuple(sorted(made, key=lambda row: (-abs(row.margin), row.row_id)))
 
     measured, found = int((~np.isnan(scores)).sum()), int(was.sum())
-    return Flips(name, before, after, measured, found, rows(would & ~was), rows(was & ~would))
+    at_least = rule in PARTLY and bool(thresholds.margin(before, side, after) > 0)
+    return Flips(name, before, after, measured, found, rows(would & ~was), rows(was & ~would), len(settled), at_least)
+
+
+def _is_settled(entry: Mapping[str, Any]) -> bool:
+    """Whether a person decided about the row of a ledger entry."""
+    return REVIEW in (entry["rule"], *(also["rule"] for also in entry["also"] or ()))
+
+
+def _check(rule: str, section: Mapping[str, Any]) -> None:
+    """Raise ParamsError where params.yaml could not hold a rule's section."""
+    from pydantic import ValidationError
+
+    (kind,) = (some for some in typing.get_args(typing.get_type_hints(Clean)[rule]) if some is not type(None))
+    try:
+        kind.model_validate_json(json.dumps(section))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(["clean", rule, *map(str, first["loc"])])
+        raise ParamsError(first["msg"], where=place, fix="See `clew params schema` for what it may be.") from None
 
 
 def _setting(text: str) -> tuple[str, float]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clew.errors import DataError
+from clew.ledger import rounded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +42,7 @@ def are_found(scores: NDArray[Any], side: str, threshold: float) -> NDArray[np.b
     import numpy as np
 
     compare = {BELOW: np.less, ABOVE: np.greater, FROM: np.greater_equal}[side]
-    found: NDArray[np.bool_] = compare(scores, np.float32(threshold))
+    found: NDArray[np.bool_] = compare(rounded(scores), threshold)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +30,7 @@ def test_what_is_near_the_description_or_an_example_stays() -> None:
     ]
     assert findings.scores is not None
     assert np.isnan(findings.scores).tolist() == [False] * 4 + [True]
-    assert findings.by_position[2].score == findings.scores[2]
+    assert findings.by_position[2].score == pytest.approx(findings.scores[2], abs=1e-6)
 
 
 @given(st.lists(st.none() | st.text(max_size=10), max_size=8))

@@ -64,12 +64,48 @@ def test_rows_are_listed_the_surest_first_with_what_became_of_them() -> None:
     assert {row["now"] for row in told["no_longer"]} == {"kept"}
 
 
+def test_a_score_that_was_read_works_as_a_threshold() -> None:
+    doubted = [entry for entry in ledger.read("clean") if entry["rule"] == "label_noise"]
+    one = sorted(doubted, key=lambda entry: entry["score"])[len(doubted) // 2]
+    told = flips.flips(f"clean.label_noise.threshold={one['score']}")
+    label_noise = noisy_posts.declared().clean.model_dump()["label_noise"] | {"threshold": one["score"]}
+    noisy_posts.run(noisy_posts.declared(label_noise=label_noise))
+    after = _found("label_noise")
+    assert one["row_id"] not in after
+    assert after == {entry["row_id"] for entry in doubted} - {row.row_id for row in told.no_longer}
+
+
+def test_rows_that_a_person_decided_about_are_counted_apart() -> None:
+    one = next(entry["row_id"] for entry in ledger.read("clean") if entry["rule"] == "label_noise")
+    before = flips.flips("clean.label_noise.threshold=0")
+    paths.REVIEW_DECISIONS.mkdir(parents=True)
+    said = {"row_id": one, "decision": "keep", "label": None, "by": "ada", "on": "2026-03-01"}
+    (paths.REVIEW_DECISIONS / "a.jsonl").write_text(json.dumps(said) + "\n")
+    noisy_posts.run(noisy_posts.declared())
+    told = flips.flips("clean.label_noise.threshold=0")
+    assert (before.settled, told.settled) == (0, 1)
+    assert {row.row_id for row in before.no_longer} - {row.row_id for row in told.no_longer} == {one}
+    printed = CliRunner().invoke(app, ["rows", "flips", "clean.label_noise.threshold=0"]).output
+    assert "not counted: 1 that a person decided about" in printed
+
+
+def test_below_the_threshold_of_near_duplicates_not_all_pairs_were_measured() -> None:
+    rule = {"action": "drop", "threshold": 0.8, "shingle": 1, "permutations": 128}
+    noisy_posts.run(noisy_posts.declared(near_duplicates=rule))
+    assert flips.flips("clean.near_duplicates.threshold=0.5").at_least
+    assert not flips.flips("clean.near_duplicates.threshold=0.9").at_least
+    assert "→ at least" in CliRunner().invoke(app, ["rows", "flips", "near_duplicates.threshold=0.5"]).output
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
         ("clean.label_nois.threshold=1", "Did you mean clean.label_noise.threshold?"),
         ("clean.length.min_words=a", "'a' is no number"),
         ("clean.length.min_words", "there is no `=`"),
+        ("clean.length.min_words=2.5", "clean.length.min_words: Input should be a valid integer"),
+        ("clean.length.min_words=-3", "clean.length.min_words: Input should be greater than"),
+        ("clean.label_noise.threshold=7", "clean.label_noise.threshold: Input should be less than or equal to 1"),
         ("clean.relevance.threshold=1", "the rule was off in the last run"),
     ],
 )
