@@ -24,7 +24,8 @@ def row(text: str | None, label: str | None = "yes", task: str = "t", **more: An
 
 def table(some: Sequence[dict[str, Any]]) -> pa.Table:
     """The columns that rules see."""
-    return pa.Table.from_pylist(list(some), schema=rows.SCHEMA).select(chain.SEEN)
+    schema = rows.SCHEMA.append(pa.field(chain.BESIDE, pa.large_string()))
+    return pa.Table.from_pylist(list(some), schema=schema).select([*chain.SEEN, chain.BESIDE])
 
 
 def objective(description: str, *examples: str) -> Objective:

@@ -29,6 +29,9 @@ SEEN = (
     *("annotations", "tokens", "tags", "cluster", "weight"),
 )
 """The columns of a row that rules see. The rest is only carried over, batch by batch, when the rows are written."""
+BESIDE = "beside"
+"""A column that is no row's own: what its prompt holds beside its text and the template (messages.beside); null where
+that is nothing."""
 TEXTS = ("text", "completion", "rejected")
 REVIEW = "review"
 
@@ -64,7 +67,7 @@ class Outcome:
 
 
 def apply(rows: pa.Table, clean: Clean, seed: int, decisions: Mapping[str, Decision]) -> Outcome:
-    """Apply the rules of `clean` that are not null to `rows` (columns SEEN). decisions: row_id → a person's.
+    """Apply the rules of `clean` that are not null to `rows` (columns SEEN and BESIDE). decisions: row_id → a person's.
 
     Of a row that a person decided about, rules mend the texts, as in the queue that the person saw; whatever else they
     find is told in the ledger and changes nothing. Copies of such a row are copies as any.
@@ -120,7 +123,7 @@ def _overruled(finding: Finding) -> Finding:
 
 def _with_large_texts(rows: pa.Table) -> pa.Table:
     """With 64-bit offsets: the texts of all rows together may be more than 2 GB."""
-    large = {name: pa.large_string() for name in ("row_id", *TEXTS)}
+    large = {name: pa.large_string() for name in ("row_id", *TEXTS, BESIDE)}
     fields = [field.with_type(large.get(field.name, field.type)) for field in rows.schema]
     return rows.cast(pa.schema(fields)).combine_chunks()
 

@@ -37,6 +37,13 @@ def templates(rows: Iterable[Row]) -> Templates:
     return {place: parts if counts[place] > 1 else None for place, parts in found.items()}
 
 
+def beside(row: Row, known: Templates) -> str | None:
+    """What the row's messages hold beside its text and the templates, and may be of its record; None where nothing."""
+    task, _, messages = row
+    found = [message["content"] for number, message in enumerate(messages) if known[task, number] is None]
+    return "\n".join(found) or None
+
+
 def mended(row: Row, mends: Sequence[Mend], known: Templates) -> list[dict[str, Any]]:
     """The row's messages with every mend applied, in order, to what came from the record."""
     task, text, messages = row

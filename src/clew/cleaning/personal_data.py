@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
     from clew.params_clean import PersonalDataRule
 
-TEXTS = ("text", "completion", "rejected")
+TEXTS = ("text", "completion", "rejected", "beside")
+"""Where it is looked for. What `beside` (the prompt) only says again is counted once."""
 
 
 def find(rows: pa.Table, rule: PersonalDataRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
-    """Rows with personal data in a text, answer or rejected answer. Answers that are choices are left as they are.
+    """Rows with personal data in a text, answer, rejected answer or prompt. Answers that are choices are left as they are.
 
     score: of the surest piece, below the threshold, too; NaN where there is none. detail: kinds and counts. start and
     end mark the first piece in `text`. A fix masks all texts of the row; a row of tagged words cannot be masked without
@@ -51,15 +52,10 @@ def find(rows: pa.Table, rule: PersonalDataRule, context: Context) -> Findings: 
             continue
         scores[position] = max(span.score for of_text in spans for span in of_text)
         sure = [settled(of_text, rule.threshold) for of_text in spans]
-        counts = Counter(span.kind for of_text in sure for span in of_text)
+        values, counts = _told(written, sure)
         if not counts:
             continue
         figures.update(counts.keys())
-        values = {
-            text[span.start : span.end]: span.kind
-            for text, of_text in zip(written, sure, strict=True)
-            for span in of_text
-        }
         mend = partial(masked, values=values, choices=frozenset(row["choices"] or ()), rule=rule)
         action = "review" if rule.action == "fix" and row["tokens"] is not None else rule.action
         found[position] = Finding(
@@ -72,6 +68,19 @@ def find(rows: pa.Table, rule: PersonalDataRule, context: Context) -> Findings: 
             mend=mend if action == "fix" else None,
         )
     return Findings(found, scores, figures=dict(sorted(figures.items())))
+
+
+def _told(written: Sequence[str], sure: Sequence[Sequence[Span]]) -> tuple[dict[str, str], Counter[str]]:
+    """value → kind, and how often each kind stands in the texts of a row (TEXTS)."""
+    values: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for name, text, of_text in zip(TEXTS, written, sure, strict=True):
+        before = frozenset(values) if name == "beside" else frozenset()
+        for span in of_text:
+            value = text[span.start : span.end]
+            values[value] = span.kind
+            counts[span.kind] += value not in before
+    return values, counts
 
 
 def _forms(rule: PersonalDataRule) -> list[str]:

@@ -32,7 +32,9 @@ QUEUE = pa.schema(
 def run(clean: params.Clean, seed: int) -> dict[str, Any]:
     """Apply the rules in order; a rule sees only the rows that those before it left."""
     before = io.read_table(paths.ROWS, rows.SCHEMA, chain.SEEN)
-    outcome = chain.apply(before, clean, seed, review.read(paths.REVIEW_DECISIONS))
+    known = messages.templates(row for batch in _prompts() for row in batch)
+    decisions = review.read(paths.REVIEW_DECISIONS)
+    outcome = chain.apply(before.append_column(chain.BESIDE, _beside(known)), clean, seed, decisions)
     left = int(outcome.stay.sum())
     deciding = {position: outcome.deciding(position) for position in sorted(outcome.found)}
     if not left:
@@ -40,7 +42,7 @@ def run(clean: params.Clean, seed: int) -> dict[str, Any]:
         counts = ", ".join(f"{rule} {count:,}" for rule, count in dropped) or "none came in"
         raise DataError(f"no row is left of {len(before):,}: {counts}", where="clean", fix="Loosen these rules.")
     with io.parquet_writer(paths.CLEAN, rows.SCHEMA) as write:
-        for batch in _cleaned(outcome):
+        for batch in _cleaned(outcome, known):
             write(batch)
     ledger.write("clean", _entries(before, outcome, deciding), rows_in=len(before), rows_out=left)
     _write_scores(outcome)
@@ -49,11 +51,19 @@ def run(clean: params.Clean, seed: int) -> dict[str, Any]:
     return {"rows": left}
 
 
-def _cleaned(outcome: chain.Outcome) -> Iterator[pa.Table]:
+def _beside(known: messages.Templates) -> pa.ChunkedArray:
+    """(n,) what the prompt of each row holds beside its text and the template."""
+    open_tasks = {task for (task, _), template in known.items() if template is None}
+    return pa.chunked_array(
+        [[messages.beside(row, known) if row[0] in open_tasks else None for row in batch] for batch in _prompts()],
+        type=pa.large_string(),
+    )
+
+
+def _cleaned(outcome: chain.Outcome, known: messages.Templates) -> Iterator[pa.Table]:
     """The rows that are left, batch by batch: what rules do not see is read again and carried over."""
     start = 0
     mends = _mends(outcome)
-    known = messages.templates(_prompts()) if mends else {}
     for batch in io.open_parquet(paths.ROWS, rows.SCHEMA).iter_batches(io.ROW_GROUP):
         table = _with_mended_messages(pa.Table.from_batches([batch]), start, mends, known)
         for name in chain.SEEN:
@@ -73,12 +83,12 @@ def _mends(outcome: chain.Outcome) -> dict[int, list[messages.Mend]]:
     return found
 
 
-def _prompts() -> Iterator[messages.Row]:
-    """Every row's task, text and messages, as they came."""
+def _prompts() -> Iterator[list[messages.Row]]:
+    """Every row's task, text and messages, as they came, batch by batch."""
     for batch in io.open_parquet(paths.ROWS, rows.SCHEMA).iter_batches(
         io.ROW_GROUP, columns=["task", "text", "messages"]
     ):
-        yield from zip(*(batch.column(name).to_pylist() for name in ("task", "text", "messages")), strict=True)
+        yield list(zip(*(batch.column(name).to_pylist() for name in ("task", "text", "messages")), strict=True))
 
 
 def _with_mended_messages(

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from clew import identifiers, paths
+from clew import identifiers, params, paths
 from clew.cleaning import personal_data
 from clew.cleaning.finding import Finding, Findings
 from clew.errors import ModelError
@@ -219,6 +219,28 @@ def test_no_value_is_in_the_ledger_metrics_or_scores(
     if action == "fix":
         masks = [text for text in pq.read_table(paths.CLEAN)["text"].to_pylist() if "so write to <" in text]
         assert len(masks) == len(FORMS)
+
+
+@pytest.mark.parametrize("place", ["prompt", "system"])
+def test_what_only_the_prompt_holds_is_masked_there_too(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    noisy_posts.write(number=40)
+    path = paths.RAW / "dreaddit/posts.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for number, record in enumerate(records):
+        record["contact"] = f"ann{number}@example.org" if number < 3 else "nobody"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    asked = noisy_posts.declared(personal_data=SETTINGS, label_noise=None).model_dump(mode="json")
+    stress = asked["prepare"]["tasks"]["stress"]
+    stress[place] += " Write to {{ contact }}, or to help@example.org."
+    noisy_posts.run(params.Params.model_validate_json(json.dumps(asked)))
+    prompts = [json.dumps(messages) for messages in pq.read_table(paths.CLEAN)["messages"].to_pylist()]
+    assert sum("Write to <EMAIL_ADDRESS>" in prompt for prompt in prompts) == 3
+    assert not any("ann" in prompt for prompt in prompts)
+    found = [one for one in pq.read_table(paths.ledger("clean")).to_pylist() if one["rule"] == "personal_data"]
+    assert {one["detail"] for one in found[:3]} == {"2 × EMAIL_ADDRESS"}
 
 
 def _write_recogniser(folder: Path, head: bool = True) -> None:
