@@ -22,6 +22,9 @@ Record = dict[str, Any]
 Render = Callable[[str, Mapping[str, Any]], str]
 Draw = Callable[[], random.Random]
 
+LONGEST = 60
+"""Characters of a value that a ledger shows."""
+
 
 class Unfit(Exception):  # noqa: N818 - a record's verdict, not an error of the program
     """A record that does not fit its mapping: reason (a word for counting) and detail (what was found)."""
@@ -53,7 +56,7 @@ def _label(mapping: params.LabelMapping, record: Record, render: Render, draw: D
 
 def _known(mapping: params.LabelMapping, found: str) -> str:
     if found not in mapping.values:
-        raise Unfit("unknown_label", found[:200])
+        raise Unfit("unknown_label", found[:LONGEST])
     return mapping.values[found]
 
 
@@ -66,7 +69,7 @@ def _annotations(mapping: params.LabelMapping, written: str) -> list[dict[str, s
     if isinstance(found, list):
         found = {str(place): label for place, label in enumerate(found, 1)}
     if not isinstance(found, dict):
-        raise Unfit("annotations", written[:200])
+        raise Unfit("annotations", written[:LONGEST])
     given = {
         name: label if isinstance(label, str) else json.dumps(label)
         for name, label in found.items()
@@ -90,7 +93,7 @@ def _options(mapping: params.OptionsMapping, record: Record, render: Render, dra
     if not 2 <= len(options) <= len(string.ascii_uppercase):
         raise Unfit("number_of_options", str(len(options)))
     if options.count(answer) != 1:
-        raise Unfit("answer_not_one_of_the_options", answer[:200])
+        raise Unfit("answer_not_one_of_the_options", answer[:LONGEST])
     drawn = draw()
     if mapping.shuffle:
         drawn.shuffle(options)
@@ -147,7 +150,7 @@ def _list(record: Record, column: str) -> list[Any]:
         except (ValueError, RecursionError):
             found = found.split()
     if not isinstance(found, list):
-        raise Unfit("no_list", f"{column}: {found}"[:200])
+        raise Unfit("no_list", f"{column}: {found}"[:LONGEST])
     return found
 
 
@@ -159,7 +162,7 @@ def _tag(mapping: params.TagsMapping, found: Any) -> str:
     except (TypeError, ValueError):
         place = -1
     if not 0 <= place < len(mapping.names):
-        raise Unfit("unknown_tag", str(found)[:200])
+        raise Unfit("unknown_tag", str(found)[:LONGEST])
     return mapping.names[place]
 
 

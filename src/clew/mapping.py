@@ -181,7 +181,7 @@ def one_line(text: str, limit: int = 60) -> str:
 def content(task: str, mapping: Any, record: Record, render: Render) -> Record:
     """A row's content (rows.CONTENT) and groups from a record; raises Unfit. Pure: the same record, the same row."""
     if None in record:
-        raise Unfit("malformed", str(record[None])[:200])  # type: ignore[index]
+        raise Unfit("malformed", record[None][0])  # type: ignore[index]
     record = {name: "" if value is None else value for name, value in record.items()}
     text = render(mapping.text, record)
     answer = ANSWERS[mapping.kind](mapping, record, render, lambda: random.Random(_seed(text)))  # noqa: S311

@@ -1,7 +1,7 @@
 """The door for data: files become records, chunk by chunk; what is no record is told, never passed over.
 
     {"question": "Which vitamin …", "answer": "B. C"}     a line of JSONL  →  a dict of column → value
-    {"question": "Which vita                              cut off          →  {None: '{"question": "Which vita'}
+    {"question": "Which vita                              cut off          →  {None: ("Unterminated …", '{"que…')}
 
 A chunk is raw and small, so that a process for each core can take chunks apart. Numbers count a file's records from 0,
 those that are none included; blank lines are not counted.
@@ -60,8 +60,9 @@ def chunks(path: Path, name: str, form: Form | params.CsvFormat) -> Iterator[Chu
 
 
 def records(chunk: Chunk) -> list[Record]:
-    """The records of a chunk. What is none comes as {None: what it is}: a line of JSONL that is no object or has a key
-    twice, a row of CSV with more or fewer fields than columns or with bytes that are not in its encoding.
+    """The records of a chunk. What is none comes as {None: (what is wrong, what it holds)}: a line of JSONL that is no
+    object or has a key twice, a row of CSV with more or fewer fields than columns or with bytes that are not in its
+    encoding. What it holds makes its id and goes no further: it may be about people, whom ledgers outlive.
     """
     if chunk.form == "csv":
         return [_csv_row(chunk.header, fields, chunk.encoding) for fields in chunk.raw]
@@ -86,15 +87,32 @@ def _json_line(line: bytes) -> Record:
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        shown = line.decode("utf-8", "backslashreplace")
-        return {None: f"byte 0x{line[error.start]:02x} is not UTF-8: {shown}"}  # type: ignore[dict-item]
+        return _none(f"byte 0x{line[error.start]:02x}, at {error.start}, is not UTF-8", line)
     try:
         value = _JSON.decode(text)
         if "\\u" in text:  # the only way to write a lone surrogate, which has no UTF-8
             json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {None: text}  # type: ignore[dict-item]
+    except UnicodeEncodeError:
+        return _none("half of a surrogate pair is no character", line)
+    except ValueError as error:
+        return _none(str(error), line)
+    except RecursionError:
+        return _none("nested too deeply", line)
+    return value if isinstance(value, dict) else _none(f"{_JSON_KINDS[type(value)]}, not an object", line)
+
+
+_JSON_KINDS = {
+    list: "an array",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+}
+
+
+def _none(why: str, held: Any) -> Record:
+    return {None: (why, held)}  # type: ignore[dict-item]
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Record:
@@ -115,7 +133,7 @@ def _csv(path: Path, name: str, encoding: str, delimiter: str) -> Iterator[Chunk
         lines = _csv_lines(csv.reader(file, delimiter=delimiter, strict=True))
         header: Any = next(lines, [])
         if isinstance(header, dict):
-            raise ValueError(f"the header is none: {header[None]}")
+            raise ValueError(f"the header is none: {header[None][0]}")
         if (byte := _undecoded("".join(header))) is not None:
             raise ValueError(f"byte 0x{byte:02x} in the header is not {encoding}")
         _check_unique(header)
@@ -147,7 +165,7 @@ def _csv_lines(reader: Any) -> Iterator[Any]:
             if reader.line_num > before + 1 or "end of data" in str(error):
                 what = f"a quote that opens in line {before + 1} is not closed by line {reader.line_num}"
                 raise ValueError(f"{what} ({error})") from None
-            yield {None: f"line {reader.line_num}: {error}"}
+            yield _none(f"line {reader.line_num}: {error}", reader.line_num)
         else:
             if fields:
                 yield fields
@@ -157,10 +175,9 @@ def _csv_row(header: Sequence[str], fields: Any, encoding: str) -> Record:
     if isinstance(fields, dict):
         return fields
     if (byte := _undecoded("".join(fields))) is not None:
-        fields = [field.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for field in fields]
-        return {None: f"byte 0x{byte:02x} is not {encoding}: {fields}"}  # type: ignore[dict-item]
+        return _none(f"byte 0x{byte:02x} is not {encoding}", fields)
     if len(fields) != len(header):
-        return {None: f"{len(fields)} fields, not {len(header)}: {fields}"}  # type: ignore[dict-item]
+        return _none(f"{len(fields)} fields, not {len(header)}", fields)
     return dict(zip(header, fields, strict=True))
 
 

@@ -35,7 +35,11 @@ def test_records_are_read_from_csv_jsonl_and_parquet(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(codecs.BOM_UTF8 + b'{"text": "x"}\r\n\n[1]\r{bad\n')
     pq.write_table(pa.table({"text": ["x"]}), tmp_path / "a.parquet")
     assert _records(tmp_path / "a.csv", "csv") == [{"text": "two\nlines", "label": "1"}]
-    assert _records(tmp_path / "a.jsonl", "jsonl") == [{"text": "x"}, {None: "[1]"}, {None: "{bad"}]
+    assert _records(tmp_path / "a.jsonl", "jsonl") == [
+        {"text": "x"},
+        {None: ("an array, not an object", b"[1]")},
+        {None: ("Expecting property name enclosed in double quotes: line 1 column 2 (char 1)", b"{bad")},
+    ]
     assert _records(tmp_path / "a.parquet", "parquet") == [{"text": "x"}]
 
 
@@ -43,15 +47,21 @@ def test_what_is_no_record_comes_as_what_it_is(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_text('\nlabel,text,context\n1,hi she\n\n1,a,b,c\n0,d,\n1,"a"b,c\n1,"a\n""b",c\n')
     assert _records(file, "csv") == [
-        {None: "2 fields, not 3: ['1', 'hi she']"},
-        {None: "4 fields, not 3: ['1', 'a', 'b', 'c']"},
+        {None: ("2 fields, not 3", ["1", "hi she"])},
+        {None: ("4 fields, not 3", ["1", "a", "b", "c"])},
         {"label": "0", "text": "d", "context": ""},
-        {None: "line 7: ',' expected after '\"'"},
+        {None: ("line 7: ',' expected after '\"'", 7)},
         {"label": "1", "text": 'a\n"b', "context": "c"},
     ]
-    for line in ('{"text": "a", "text": "b"}', '{"a": {"b": 1, "b": 2}}', '{"text": "\\ud800"}', "[1]", '"text"'):
+    for line, why in (
+        ('{"text": "a", "text": "b"}', "a key stands there twice"),
+        ('{"a": {"b": 1, "b": 2}}', "a key stands there twice"),
+        ('{"text": "\\ud800"}', "half of a surrogate pair is no character"),
+        ('"text"', "a string, not an object"),
+        ("[" * 100_000, "nested too deeply"),
+    ):
         file.write_text(line)
-        assert _records(file, "jsonl") == [{None: line}]
+        assert _records(file, "jsonl") == [{None: (why, line.encode())}]
 
 
 def test_bytes_of_another_encoding_spoil_their_own_record_only(tmp_path: Path) -> None:
@@ -59,9 +69,12 @@ def test_bytes_of_another_encoding_spoil_their_own_record_only(tmp_path: Path) -
     file.write_bytes("text,label\ncafé,1\nnaïve,0\n".encode() + "thé,1\n".encode("latin-1") + b"tea,0\n")
     found = _records(file, "csv")
     assert [record.get("text") for record in found] == ["café", "naïve", None, "tea"]
-    assert found[2] == {None: "byte 0xe9 is not utf-8: ['th\\\\xe9', '1']"}
+    assert found[2] == {None: ("byte 0xe9 is not utf-8", ["th\udce9", "1"])}
     file.write_bytes(b'{"text": "th\xe9"}\n{"text": "th\xc3\xa9"}\n')
-    assert _records(file, "jsonl") == [{None: 'byte 0xe9 is not UTF-8: {"text": "th\\xe9"}'}, {"text": "thé"}]
+    assert _records(file, "jsonl") == [
+        {None: ("byte 0xe9, at 12, is not UTF-8", b'{"text": "th\xe9"}')},
+        {"text": "thé"},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +91,7 @@ def test_bytes_that_a_declared_encoding_does_not_have_are_told(tmp_path: Path) -
     (tmp_path / "a").write_bytes(b"text\nfine\n\x81\n")
     assert _records(tmp_path / "a", _format("cp1252")) == [
         {"text": "fine"},
-        {None: "byte 0x81 is not cp1252: ['\\\\x81']"},
+        {None: ("byte 0x81 is not cp1252", ["\udc81"])},
     ]
 
 

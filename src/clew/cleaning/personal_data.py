@@ -31,7 +31,7 @@ TEXTS = ("text", "completion", "rejected", "beside")
 
 
 def find(rows: pa.Table, rule: PersonalDataRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
-    """Rows with personal data in a text, answer, rejected answer or prompt. Answers that are choices are left as they are.
+    """Rows with personal data in a text, an answer or the prompt. Answers that are choices are left as they are.
 
     score: of the surest piece, below the threshold, too; NaN where there is none. detail: kinds and counts. start and
     end mark the first piece in `text`. A fix masks all texts of the row; a row of tagged words cannot be masked without
