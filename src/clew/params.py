@@ -21,8 +21,12 @@ from clew import missing_values, params_checks, params_file, sources
 from clew.errors import ParamsError, SourceError
 from clew.params_augment import Augment as Augment
 from clew.params_clean import Clean as Clean
-from clew.params_section import Count, Name, Positive, Section, Sha256, Share
+from clew.params_section import Count, Name, Section, Sha256, Share
 from clew.params_select import Select as Select
+from clew.params_training import Align as Align
+from clew.params_training import Optimisation as Optimisation
+from clew.params_training import Precision as Precision
+from clew.params_training import Sft as Sft
 
 FILE = Path("params.yaml")
 
@@ -64,7 +68,6 @@ def _delimiter(sign: str) -> str:
 
 Template = Annotated[str, Field(description="a Jinja template over the record's columns, sandboxed")]
 Regex = Annotated[str, AfterValidator(_regex), Field(description="a Python regular expression")]
-Precision = Literal["auto", "float32", "bfloat16"]
 """How matrix products are computed. auto: bfloat16 where the device has it in hardware, else float32."""
 
 
@@ -331,65 +334,6 @@ class Balance(Section):
     audits: Audits
     reweigh: bool
     """Weight each (group, label) so that label and group are independent (Kamiran and Calders, 2012)."""
-
-
-class Lora(Section):
-    """Low-rank adapters (Hu et al., 2021)."""
-
-    rank: Count
-    alpha: Positive
-    dropout: Share
-    target_modules: tuple[str, ...]
-    last_layers: Count
-    """Adapters on this many of the last layers."""
-
-
-class Optimisation(Section):
-    """What every trainer shares."""
-
-    method: Literal["lora", "full"]
-    lora: Lora
-    learning_rate: Positive
-    batch_size: Count
-    """Rows a step."""
-    micro_batch_size: Count
-    """Rows at a time; a divisor of batch_size. Gradients are accumulated over the rest."""
-    epochs: Positive
-    warmup_ratio: Share
-    schedule: Literal["linear", "cosine", "constant"]
-    weight_decay: Annotated[float, Field(ge=0)]
-    max_grad_norm: Positive
-    max_length: Count
-    """Tokens; longer rows are cut."""
-    precision: Precision
-    checkpoint_steps: Count
-    """Write a resumable checkpoint every so many steps."""
-
-    @model_validator(mode="after")
-    def _divides(self) -> Optimisation:
-        if self.batch_size % self.micro_batch_size:
-            raise ValueError(f"micro_batch_size {self.micro_batch_size} does not divide batch_size {self.batch_size}")
-        return self
-
-
-class Sft(Optimisation):
-    """Supervised fine-tuning: TRL's SFTTrainer, loss on the completion only."""
-
-    eval_steps: Count
-    """Measure the validation loss every so many steps."""
-    patience: Count
-    """Stop after so many measurements without a better one; the best weights are kept."""
-
-
-class Align(Optimisation):
-    """Preference training from the sft model (DPO, Rafailov et al., 2023), or a pass-through. Pairs weigh alike."""
-
-    enabled: bool
-    algorithm: Literal["dpo"]
-    tasks: tuple[Name, ...]
-    pairs: Count
-    """Preference pairs at most, taken evenly from the tasks."""
-    beta: Positive
 
 
 class Int8(Section):
