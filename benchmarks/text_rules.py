@@ -45,7 +45,7 @@ TIMED = 20_000
 
 SETTINGS: dict[str, Any] = {
     "hygiene": HygieneRule(action="fix", markup=True),
-    "language": LanguageRule(action="drop", expected=("en",), threshold=0.2, min_words=8),
+    "language": LanguageRule(action="drop", expected=("en",), threshold=0.1, min_words=8),
     "repetition": RepetitionRule(action="drop", threshold=0.4),
     "refusal": RefusalRule(action="drop", phrases=()),
     "truncated": TruncatedRule(action="review"),
