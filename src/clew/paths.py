@@ -15,6 +15,7 @@ SELECTED = Path("data/selected.parquet")  # of train
 AUGMENTED = Path("data/augmented.parquet")  # of train
 TRAIN = Path("data/train.parquet")
 LEDGER = Path("data/ledger")  # LEDGER / <stage>.parquet
+FED = Path("data/fed")  # FED / <stage>.parquet
 PREDICTIONS = Path("data/predictions")  # PREDICTIONS / <variant>.parquet
 
 MODELS = Path("models")  # MODELS / <variant>
@@ -48,6 +49,11 @@ MODEL_CARD = Path("reports/model_card.md")
 
 FEATURES = Path(".clew/features")  # embeddings by content: made again where they are not there
 CHECKPOINTS = Path(".clew/checkpoints")  # outside every out: DVC deletes outs before a run
+
+
+def fed(stage: str) -> Path:
+    """The rows as `stage` fed them to the model that it trained."""
+    return FED / f"{stage}.parquet"
 
 
 def ledger(stage: str) -> Path:

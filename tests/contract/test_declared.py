@@ -151,7 +151,7 @@ def test_every_data_dep_is_the_out_of_another_stage() -> None:
 
 
 def _paths_used(stage: str) -> set[str]:
-    """The files and folders of clew.paths that a stage's own modules name, and the ledger that it writes."""
+    """The files and folders of clew.paths that a stage's own modules name, and what it writes under its own name."""
     own = [
         SOURCE / f"clew/stages/{stage}.py",
         *[file for file in closure(f"clew.stages.{stage}") if file.stem in READERS],
@@ -166,6 +166,8 @@ def _paths_used(stage: str) -> set[str]:
                 found.add(value.as_posix())
             if node.value.id == "ledger" and node.attr in ("write", "writer"):
                 found.add(paths.ledger(stage).as_posix())
+            if (node.value.id, node.attr) == ("feeding", "write"):
+                found.add(paths.fed(stage).as_posix())
             if (node.value.id, node.attr) == ("paths", "ledger"):
                 found.add(paths.LEDGER.as_posix())
     return found - {path.as_posix() for path in VOLATILE}
@@ -194,7 +196,7 @@ def test_what_a_stage_reads_and_writes_is_what_it_declares(stage: str) -> None:
 
 def test_every_ledger_is_the_out_of_the_stage_that_writes_it() -> None:
     writers = [stage for stage in STAGES if paths.ledger(stage).as_posix() in _paths_used(stage)]
-    assert writers == ["align", "augment", "balance", "clean", "prepare", "select", "split"]
+    assert writers == ["align", "augment", "balance", "clean", "prepare", "select", "sft", "split"]
     assert all(paths.ledger(stage).as_posix() in _outs(stage) for stage in writers)
 
 

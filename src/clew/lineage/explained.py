@@ -73,7 +73,7 @@ def _where(wanted: str) -> tuple[Path, list[int]]:
 
 def _in_order() -> list[Path]:
     """The ledgers that lie here, in the order in which their stages run."""
-    order = ("prepare", "clean", "split", "select", "augment", "balance", "align")
+    order = ("prepare", "clean", "split", "select", "augment", "balance", "sft", "align")
     there = [paths.ledger(stage) for stage in order if paths.ledger(stage).exists()]
     return there + sorted(set(paths.LEDGER.glob("*.parquet")) - set(there))
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clew import io, ledger, paths, rows
-from clew.training import checkpoints, data, device, dpo, loop
+from clew.training import checkpoints, data, device, dpo, loop, record
+from clew.training import fed as feeding
 
 if TYPE_CHECKING:
     from clew import params
@@ -30,6 +31,7 @@ def run(align: params.Align, seed: int) -> dict[str, Any]:
         io.write_json(paths.ALIGN_METRICS, {"enabled": False})
         io.write_csv(paths.ALIGN_LOSS, HEADER, [])
         ledger.write("align", [], rows_in=0, rows_out=0)
+        feeding.write("align", [], [], feeding.Fed(0))
         return {}
     where = device.pick(align.precision)
     device.make_deterministic(seed)
@@ -42,10 +44,13 @@ def run(align: params.Align, seed: int) -> dict[str, Any]:
     with checkpoints.folder("align", inputs, align.model_dump_json(), seed, key) as folder:
         trainer, adapter = _trainer(align, seed, where, folder, tokenizer, pairs, order)
         started = time.perf_counter()
-        fitted = loop.fit(trainer, folder, "align", patience=None)
+        fed = feeding.Fed(len(pairs))
+        fitted = loop.fit(trainer, folder, "align", None, fed)
         seconds = time.perf_counter() - started
+        root = feeding.write("align", [pair.chosen.row_id for pair in pairs], [pair.chosen.cut for pair in pairs], fed)
         with io.replace_folder(paths.ALIGNED) as aside:
             loop.write_model(paths.SFT, adapter, fitted.weights, aside)
+            record.write(aside, "align", root)
     ledger.write("align", _entries(train, chosen, align.tasks), rows_in=len(train), rows_out=len(chosen))
     io.write_json(paths.ALIGN_METRICS, _metrics(fitted, pairs, len(order)))
     io.write_csv(paths.ALIGN_LOSS, HEADER, loop.losses(fitted.history))
@@ -112,6 +117,7 @@ def _trainer(
         trainer = dpo.make_trainer_class()(
             model=model,
             args=loop.single_gpu(config),
+            data_collator=dpo.make_collator(tokenizer.pad_token_id),
             train_dataset=dpo.make_dataset(pairs),
             processing_class=tokenizer,
             peft_config=adapter,

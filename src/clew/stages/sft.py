@@ -1,4 +1,8 @@
-"""sft: models/base and data/train.parquet → models/sft/, the best by validation loss."""
+"""sft: models/base and data/train.parquet → models/sft/, the best by validation loss.
+
+The ledger says of each training row whether it was fed whole, without the middle of its prompt, or not at all;
+data/fed/sft.parquet how often it was, by the data loader.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clew import io, paths, rows
+from clew import io, ledger, paths, rows
 from clew.errors import DataError
-from clew.training import checkpoints, data, device, loop
+from clew.training import checkpoints, data, device, loop, record
+from clew.training import fed as feeding
 from clew.training import sft as training
 
 if TYPE_CHECKING:
@@ -23,12 +28,15 @@ def run(sft: params.Sft, seed: int) -> dict[str, Any]:
     where = device.pick(sft.precision)
     device.make_deterministic(seed)
     tokenizer = device.load_tokenizer(paths.BASE)
-    train = _examples(tokenizer, paths.TRAIN, sft.max_length)
-    valid = [data.with_weight(example, 1.0) for example in _examples(tokenizer, VALID, sft.max_length)]
+    entries: list[dict[str, Any]] = []
+    train = _examples(tokenizer, paths.TRAIN, sft.max_length, entries)
+    valid = [data.with_weight(example, 1.0) for example in _examples(tokenizer, VALID, sft.max_length, [])]
     order = data.feeding_order([len(example) for example in train], sft.batch_size, sft.epochs, seed, "sft.epochs")
     inputs, key = [paths.BASE, paths.TRAIN, VALID], f"{where.name} {where.precision}"
     with checkpoints.folder("sft", inputs, sft.model_dump_json(), seed, key) as folder:
-        return _train(sft, seed, where, folder, tokenizer, train, valid, order)
+        facts = _train(sft, seed, where, folder, tokenizer, train, valid, order)
+    ledger.write("sft", entries, rows_in=len(entries), rows_out=len(train))
+    return facts
 
 
 def _train(
@@ -42,25 +50,44 @@ def _train(
     order: Sequence[int],
 ) -> dict[str, Any]:
     """Train, write the model and its figures, and say what is volatile."""
-    trainer, adapter = _trainer(sft, seed, where, folder, tokenizer, [train[index] for index in order], valid)
+    trainer, adapter = _trainer(sft, seed, where, folder, tokenizer, train, valid, order)
     data.prove_completion_only(tokenizer, train[:10], trainer.data_collator(list(training.make_dataset(train[:10]))))
     started = time.perf_counter()
-    fitted = loop.fit(trainer, folder, "sft", sft.patience)
+    fed = feeding.Fed(len(train))
+    fitted = loop.fit(trainer, folder, "sft", sft.patience, fed)
     seconds = time.perf_counter() - started
+    root = feeding.write("sft", [example.row_id for example in train], [example.cut for example in train], fed)
     with io.replace_folder(paths.SFT) as aside:
         loop.write_model(paths.BASE, adapter, fitted.weights, aside)
-    fed = [train[index] for index in order[: fitted.steps * sft.batch_size]]
+        record.write(aside, "sft", root)
     io.write_json(paths.SFT_METRICS, _metrics(fitted, train, valid, fed))
     io.write_csv(paths.SFT_LOSS, ("step", "split", "loss"), loop.losses(fitted.history))
-    here = sum(len(example) for example in fed[fitted.resumed * sft.batch_size :])
-    return where.facts() | {"tokens_per_second": round(here / seconds, 1), "resumed_from_step": fitted.resumed}
+    return where.facts() | {
+        "tokens_per_second": round((fed.tokens - fitted.resumed_tokens) / seconds, 1),
+        "resumed_from_step": fitted.resumed,
+    }
 
 
-def _examples(tokenizer: Any, path: Path, max_length: int) -> list[data.Example]:
+def _examples(tokenizer: Any, path: Path, max_length: int, entries: list[dict[str, Any]]) -> list[data.Example]:
+    """The rows that fit, in tokens. What became of each is added to `entries`."""
     found = rows.read(path)
     if not found:
         raise DataError("there are no rows", where=str(path), fix="Look at split.limits and at metrics/clean.json.")
-    return [data.encode(tokenizer, row, max_length, "sft.max_length") for row in found]
+    examples: list[data.Example] = []
+    last: DataError | None = None
+    for row in found:
+        try:
+            example = data.encode(tokenizer, row, max_length, "sft.max_length")
+        except data.TooLong as error:
+            entries.append(ledger.entry(row, "sft", "dropped", "too_long", detail=error.what))
+            last = error
+            continue
+        examples.append(example)
+        rule = "cut" if example.cut else None
+        entries.append(ledger.entry(row, "sft", "changed" if rule else "kept", rule))
+    if last and not examples:
+        raise last
+    return examples
 
 
 def _trainer(
@@ -69,8 +96,9 @@ def _trainer(
     where: device.Device,
     folder: Path,
     tokenizer: Any,
-    fed: Sequence[data.Example],
+    train: Sequence[data.Example],
     valid: Sequence[data.Example],
+    order: Sequence[int],
 ) -> tuple[Any, Any]:
     from trl import SFTConfig
 
@@ -79,13 +107,13 @@ def _trainer(
     device.check_fit(model, tokenizer, paths.BASE)
     adapter = loop.adapter(sft, model, "sft")
     config = SFTConfig(
-        **loop.arguments(sft, len(fed), seed, where, folder), eval_strategy="steps", eval_steps=sft.eval_steps
+        **loop.arguments(sft, len(order), seed, where, folder), eval_strategy="steps", eval_steps=sft.eval_steps
     )
     trainer = training.make_trainer_class()(
         model=model,
         args=loop.single_gpu(config),
         data_collator=training.make_collator(tokenizer.pad_token_id),
-        train_dataset=training.make_dataset(fed),
+        train_dataset=training.make_dataset([train[index] for index in order], order),
         eval_dataset=training.make_dataset(sorted(valid, key=len)),
         processing_class=tokenizer,
         peft_config=adapter,
@@ -97,19 +125,19 @@ def _metrics(
     fitted: loop.Fitted,
     train: Sequence[data.Example],
     valid: Sequence[data.Example],
-    fed: Sequence[data.Example],
+    fed: feeding.Fed,
 ) -> dict[str, Any]:
     measured = [loss for _, split, loss in loop.losses(fitted.history) if split == "valid"]
     trained = [loss for _, split, loss in loop.losses(fitted.history) if split == "train"]
     best = fitted.best
     return {
-        "rows": {"train": len(train), "valid": len(valid), "fed": len(fed)},
+        "rows": {"train": len(train), "valid": len(valid), "fed": int(fed.now[0].sum())},
         "rows_cut": {side: sum(e.cut for e in of) for side, of in (("train", train), ("valid", valid))},
-        "epochs": len(fed) / len(train),
+        "epochs": int(fed.now[0].sum()) / len(train),
         "steps": fitted.steps,
         "stopped_early": best is not None and best.worse >= best.patience,
-        "tokens_fed": sum(len(example) for example in fed),
-        "tokens_trained": sum(len(example.completion) for example in fed),
+        "tokens_fed": fed.tokens,
+        "tokens_trained": fed.tokens - int(fed.now[2].sum()),
         "parameters": {
             "all": fitted.parameters,
             "trained": fitted.trainable,

@@ -20,6 +20,10 @@ CHUNK_BATCHES = 16  # batches among which rows are sorted by length
 IGNORED = -100  # the label of a token without a loss, as torch and TRL have it
 
 
+class TooLong(DataError):  # noqa: N818 - a row's verdict
+    """A completion that leaves no room for its prompt: nothing of it is cut, so the row cannot be fed."""
+
+
 @dataclass(frozen=True)
 class Example:
     """A prompt and the completion to learn or to score; `cut` tells that the prompt lost its middle."""
@@ -87,14 +91,14 @@ def encode(
     """A row as an Example of at most `max_length` tokens, with `completion` instead of its own where given.
 
     where: the param that sets max_length, for errors. A longer prompt loses its middle (instructions stand at both
-    its ends) and is marked `cut`; a completion is never cut: where it does not fit, DataError.
+    its ends) and is marked `cut`; a completion is never cut: where it does not fit, TooLong.
     """
     messages = row["messages"]
     prompt = prompt_ids(tokenizer, messages)
     answer = completion_ids(tokenizer, messages, row["completion"] if completion is None else completion)
     room = max_length - len(answer)
     if room < min(len(prompt), MIN_PROMPT):
-        raise DataError(
+        raise TooLong(
             f"the completion alone has {len(answer)} tokens, and a row may have {max_length}",
             where=f"row {row['row_id'][:12]} of task {row['task']}",
             fix=f"Raise {where}, or drop such rows in clean.",

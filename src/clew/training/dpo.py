@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from clew.errors import DataError, ModelError
-from clew.training import data
+from clew.training import data, fed
 from clew.training.data import Example
 
 
@@ -77,6 +77,7 @@ def make_dataset(pairs: Sequence[Pair]) -> Any:
             "prompt_ids": [pair.chosen.prompt for pair in pairs],
             "chosen_ids": [pair.chosen.completion for pair in pairs],
             "rejected_ids": [pair.rejected.completion for pair in pairs],
+            "example": list(range(len(pairs))),
         }
     )
 
@@ -98,6 +99,21 @@ def prove_reference(model: Any, batch: Mapping[str, Any]) -> None:
         )
 
 
+def make_collator(pad_token_id: int) -> Any:
+    """TRL's own collator (all chosen answers, then all rejected), with `examples`: of which pair each token is."""
+    import torch
+    from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+    pad = DataCollatorForPreference(pad_token_id=pad_token_id)
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = pad(rows)
+        numbers = torch.tensor([row["example"] for row in rows] * 2)
+        return batch | {"examples": fed.tokens_of(numbers, batch["attention_mask"])}
+
+    return collate
+
+
 def make_trainer_class() -> Any:
     """DPOTrainer that takes pairs in tokens and computes the reference once for each pair of the dataset."""
     import torch
@@ -107,6 +123,12 @@ def make_trainer_class() -> Any:
 
     class PairTrainer(DPOTrainer):  # type: ignore[misc]
         """See `make_trainer_class`; every method is one that DPOTrainer calls."""
+
+        fed: fed.Fed
+
+        def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
+            self.fed.add(inputs.pop("examples"), inputs["completion_mask"].bool(), copies=2)
+            return super().training_step(model, inputs, *args, **options)
 
         def _send_telemetry(self) -> None:
             """Nothing leaves the machine."""

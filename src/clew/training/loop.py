@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from clew.errors import ModelError, ParamsError, SetupError
 from clew.training import checkpoints, device
 from clew.training.best import Best, put_weights, trained_weights
+from clew.training.fed import Fed
 
 if TYPE_CHECKING:
     from clew import params
@@ -102,21 +103,24 @@ def use_labelled_positions_only() -> None:
 
 @dataclass(frozen=True)
 class Fitted:
-    """history: one dict a step and a measurement, as transformers logs them. resumed: from which step."""
+    """history: one dict a step and a measurement, as transformers logs them. resumed: from which step, after how many
+    tokens."""
 
     history: list[dict[str, float]]
     steps: int
     resumed: int
+    resumed_tokens: int
     trainable: int
     parameters: int
     weights: dict[str, Any]
     best: Best | None
 
 
-def fit(trainer: Any, folder: Path, title: str, patience: int | None) -> Fitted:
+def fit(trainer: Any, folder: Path, title: str, patience: int | None, fed: Fed) -> Fitted:
     """Train, from the newest whole checkpoint in `folder` where there is one, to the end or to the early stop.
 
-    patience: measurements of the validation loss without a better one before stopping; None: no measurements.
+    patience: measurements of the validation loss without a better one before stopping; None: no measurements. fed: of
+    all examples; the trainer finds it as `self.fed` and adds every batch that it trains on.
     The same bytes come out whether or not the run was killed and resumed.
     """
     from transformers import PrinterCallback
@@ -125,18 +129,23 @@ def fit(trainer: Any, folder: Path, title: str, patience: int | None) -> Fitted:
 
     best = None if patience is None else Best(patience)
     start = checkpoints.newest(folder)
-    if start is not None and best is not None:
-        best.load(start)
+    for kept in (best, fed):
+        if start is not None and kept is not None:
+            kept.load(start)
+    trainer.fed, tokens = fed, fed.tokens
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(make_watch(title, best))
+    trainer.add_callback(make_watch(title, best, fed))
     trainer.args.eval_on_start = best is not None and start is None
     parameters = list(trainer.model.parameters())
     with device.memory_advice(f"{title}.micro_batch_size", f"{title}.max_length"):
         trainer.train(resume_from_checkpoint=None if start is None else str(start))
+    if best is None:
+        fed.keep()
     return Fitted(
         history=trainer.state.log_history,
         steps=trainer.state.global_step,
         resumed=0 if start is None else int(start.name.removeprefix(checkpoints.PREFIX)),
+        resumed_tokens=tokens,
         trainable=sum(p.numel() for p in parameters if p.requires_grad),
         parameters=sum(p.numel() for p in parameters),
         weights=best.weights if best is not None and best.weights else trained_weights(trainer.model),

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from clew.training import data
+from clew.training import data, fed
 from clew.training.data import Example
 
 
-def make_dataset(examples: Sequence[Example]) -> Any:
-    """Tokens, labels and weight of each example as a datasets.Dataset in memory, which TRL takes as it is."""
+def make_dataset(examples: Sequence[Example], numbers: Sequence[int] | None = None) -> Any:
+    """Tokens, labels and weight of each example as a datasets.Dataset in memory, which TRL takes as it is.
+
+    numbers: how `Fed` counts each of them, where an example stands there several times.
+    """
     from datasets import Dataset
 
     return Dataset.from_dict(
@@ -18,12 +21,15 @@ def make_dataset(examples: Sequence[Example]) -> Any:
             "input_ids": [example.prompt + example.completion for example in examples],
             "labels": [data.labels(example) for example in examples],
             "weight": [example.weight for example in examples],
+            "example": list(range(len(examples))) if numbers is None else list(numbers),
         }
     )
 
 
 def make_collator(pad_token_id: int) -> Any:
-    """TRL's own collator (padding on the right), with the rows' weights beside its tensors as `weights`."""
+    """TRL's own collator (padding on the right), with the rows' `weights` beside its tensors, and `examples`: whose
+    each token is.
+    """
     import torch
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
@@ -32,6 +38,7 @@ def make_collator(pad_token_id: int) -> Any:
     def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
         batch: dict[str, Any] = pad(rows)
         batch["weights"] = torch.tensor([row["weight"] for row in rows], dtype=torch.float32)
+        batch["examples"] = fed.tokens_of(torch.tensor([row["example"] for row in rows]), batch["attention_mask"])
         return batch
 
     return collate
@@ -60,6 +67,7 @@ def make_trainer_class() -> Any:
     class RowTrainer(SFTTrainer):  # type: ignore[misc]
         """See `make_trainer_class`; every method is one that SFTTrainer or Trainer calls."""
 
+        fed: fed.Fed
         measured: tuple[float, float] = (0.0, 0.0)
         loss_is_scaled_for_ga = True  # by the weights of the whole step, whatever the model's own forward takes
 
@@ -72,12 +80,16 @@ def make_trainer_class() -> Any:
         def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: Any) -> Any:
             return sum(token_weight(batch) for batch in batch_samples).to(device)
 
+        def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
+            self.fed.add(inputs["examples"], inputs["labels"] != data.IGNORED)
+            return super().training_step(model, inputs, *args, **options)
+
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
             total = token_weight(inputs) if num_items_in_batch is None else num_items_in_batch
             weights = inputs["weights"]
-            tensors = {name: tensor for name, tensor in inputs.items() if name != "weights"}
+            tensors = {name: tensor for name, tensor in inputs.items() if name not in ("weights", "examples")}
             outputs = model(**tensors, use_cache=False, fused_lm_head=True)
             loss = weighted_loss(outputs.log_probs, weights, total)
             if not self.model.training:

@@ -7,9 +7,10 @@ from typing import Any
 
 from clew.training import checkpoints
 from clew.training.best import Best
+from clew.training.fed import Fed
 
 
-def make_watch(title: str, best: Best | None) -> Any:
+def make_watch(title: str, best: Best | None, fed: Fed) -> Any:
     """A transformers callback. best: where to keep the best weights, or None to train to the end."""
     from tqdm import tqdm
     from transformers import TrainerCallback
@@ -42,7 +43,10 @@ def make_watch(title: str, best: Best | None) -> Any:
                 return
             check_finite(metrics["eval_loss"], state.global_step, title)
             self.valid = f", valid {metrics['eval_loss']:.3f}"
-            if best.consider(metrics["eval_loss"], state.global_step, model):
+            stop = best.consider(metrics["eval_loss"], state.global_step, model)
+            if best.step == state.global_step:
+                fed.keep()
+            if stop:
                 control.should_training_stop = True
                 control.should_save = False  # a run killed from here on stops here again
 
@@ -50,6 +54,7 @@ def make_watch(title: str, best: Best | None) -> Any:
             checkpoint = Path(args.output_dir) / f"{checkpoints.PREFIX}{state.global_step}"
             if best is not None:
                 best.save(checkpoint)
+            fed.save(checkpoint)
             checkpoints.seal(checkpoint)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

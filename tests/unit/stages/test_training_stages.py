@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from clew import io, params, paths, rows
+from clew import io, ledger, params, paths, rows
 from clew.errors import DataError, ModelError
 from clew.stages import align, compress, predict, sft
-from clew.training import checkpoints, device, dpo, loop
+from clew.training import checkpoints, data, device, dpo, loop, record
 from examples import tiny_model
 
 CPU = device.Device("cpu", "float32", "sdpa")
@@ -43,7 +45,7 @@ def test_sft_makes_the_same_bytes_twice_and_another_model_with_another_seed(here
         made.append(io.tree_sha256(paths.SFT))
     assert made[0] == made[1] != made[2]
     assert made[0] != io.tree_sha256(paths.BASE)
-    assert {path.name for path in paths.SFT.iterdir()} == {path.name for path in paths.BASE.iterdir()}
+    assert {path.name for path in paths.SFT.iterdir()} == {path.name for path in paths.BASE.iterdir()} | {record.NAME}
     assert {line["split"] for line in io.read_csv(paths.SFT_LOSS)} == {"train", "valid"}
     trained = io.read_json(paths.SFT_METRICS)["parameters"]
     assert trained["share"] == 1 if method == "full" else 0 < trained["share"] < 0.2
@@ -55,7 +57,7 @@ class Killed(BaseException):
 
 
 def _outs() -> list[str]:
-    return [io.tree_sha256(path) for path in (paths.SFT, paths.SFT_METRICS, paths.SFT_LOSS)]
+    return [io.tree_sha256(path) for path in (paths.SFT, paths.SFT_METRICS, paths.SFT_LOSS, paths.fed("sft"))]
 
 
 def _overfit() -> params.Sft:
@@ -79,6 +81,47 @@ def test_training_stops_early_and_keeps_the_best_weights_not_the_last(here: Path
     sft.run(patient, 1)
     assert not io.read_json(paths.SFT_METRICS)["stopped_early"]
     assert io.tree_sha256(paths.SFT) == before, "the best weights are the same, however long it goes on"
+
+
+def _fed(stage: str) -> dict[str, dict[str, Any]]:
+    return {row["row_id"]: row for row in pq.read_table(paths.fed(stage)).to_pylist()}
+
+
+def test_rows_as_fed_are_counted_from_the_batches_and_those_that_do_not_fit_stand_in_the_ledger(here: Path) -> None:
+    train = rows.read(paths.TRAIN)
+    train[2] |= {"messages": [{"role": "user", "content": "a" * 200}]}
+    train[5] |= {"completion": "y" * 100}
+    rows.write(paths.TRAIN, train)
+    sft.run(tiny_model.sft_params(epochs=2, patience=100, learning_rate=1e-4), 1)
+    tokenizer = device.load_tokenizer(paths.BASE)
+    section = tiny_model.sft_params()
+    encoded = [data.encode(tokenizer, row, section.max_length, "") for at, row in enumerate(train) if at != 5]
+    wanted = {
+        one.row_id: {
+            "row_id": one.row_id,
+            "times_fed": 2,
+            "tokens_fed": 2 * len(one),
+            "tokens_masked": 2 * len(one.prompt),
+            "truncated": one.cut,
+        }
+        for one in encoded
+    }
+    assert io.read_json(paths.SFT_METRICS)["valid_loss"]["best_step"] == io.read_json(paths.SFT_METRICS)["steps"]
+    assert _fed("sft") == wanted
+    assert [entry["decision"] for entry in ledger.read("sft")] == ["kept"] * 2 + ["changed"] + ["kept"] * 2 + [
+        "dropped"
+    ] + ["kept"] * 2
+    assert [entry["rule"] for entry in ledger.read("sft") if entry["rule"]] == ["cut", "too_long"]
+    told = json.loads((paths.SFT / record.NAME).read_text())
+    assert told == {"stage": "sft", "fed": {"rows": 7, "root": record.root(list(wanted))}}
+
+
+def test_rows_that_were_fed_after_the_best_step_only_are_in_no_weights(here: Path) -> None:
+    sft.run(_overfit(), 1)
+    metrics = io.read_json(paths.SFT_METRICS)
+    size = tiny_model.sft_params().batch_size
+    assert sum(row["times_fed"] for row in _fed("sft").values()) == metrics["valid_loss"]["best_step"] * size
+    assert metrics["rows"]["fed"] > metrics["valid_loss"]["best_step"] * size
 
 
 @pytest.mark.parametrize("seals", [1, 2, 4])
@@ -144,6 +187,7 @@ def test_dpo_starts_from_the_sft_model_and_prefers_what_it_was_shown(here: Path)
     assert metrics["pairs"]["stress"] == 8
     assert io.read_csv(paths.ALIGN_LOSS)[0]["loss"] == "0.693147"  # ln 2: the policy is still the reference
     assert metrics["reward_margin"] > 0
+    assert [row["times_fed"] for row in _fed("align").values()] == [4] * 8
     align.run(section, 1)
     assert io.tree_sha256(paths.ALIGNED) == first
 
