@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clew import io, paths, rows
+from clew import io, params, paths, rows
 from clew.errors import DataError
 from examples import experiment as example
 
@@ -121,6 +121,16 @@ def test_selected_and_added_rows_are_counted_where_they_are(tmp_path, monkeypatc
     assert found["augment", "typos"]["n"] == found["augment", "prompts"]["n"] == selected
     assert all(rule["means"] for (stage, _), rule in found.items() if stage in ("select", "augment"))
     assert "after select: diversity" in example.report(p)["report.html"]
+
+
+def test_an_experiment_without_cleaning_rules_makes_a_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rules = set(params.Clean.model_fields) - {"objective", "features", "downweight"}
+    p = example.declared(clean=dict.fromkeys(rules))
+    example.write(p)
+    written = example.report(p)
+    assert "Doubts were looked for" not in written["report.html"]
+    assert written["model_card.md"]
 
 
 def test_an_experiment_without_alignment_and_compression_makes_a_page(copied):

@@ -15,6 +15,7 @@ def build(experiment: Experiment) -> Mapping[str, Any]:
     compared = [
         verdicts.of_task(experiment, variant, task)[2] for variant in experiment.variants for task in experiment.tasks
     ]
+    doubted = p["clean"]["label_noise"] or {"tasks": []}
     n = sum(1 for verdict in compared if verdict.parent)
     return {
         "seed": p["seed"],
@@ -25,5 +26,5 @@ def build(experiment: Experiment) -> Mapping[str, Any]:
         "by_chance": words.number(round(n * (1 - p["evaluate"]["confidence"]), 1)),
         "confidence": words.number(p["evaluate"]["confidence"] * 100, "count"),
         "attributes": sorted({words.plain_name(audit["attribute"]) for audit in p["fairness"]["audits"]}),
-        "noise": [words.plain_name(task) for task in p["clean"]["label_noise"]["tasks"]],
+        "noise": [words.plain_name(task) for task in doubted["tasks"]],
     }
