@@ -38,12 +38,13 @@ def _label(mapping: params.LabelMapping, record: Record, render: Render, draw: D
     choices = list(dict.fromkeys(mapping.values.values()))
     annotations = None if mapping.annotations is None else _annotations(mapping, render(mapping.annotations, record))
     if mapping.label is not None:
-        label = _known(mapping, render(mapping.label, record))
+        found = render(mapping.label, record)
+        label = None if not found and found not in mapping.values else _known(mapping, found)
     else:
         label = _majority(annotations or [], choices)
     others = [choice for choice in choices if choice != label]
     rejected = None
-    if mapping.rejected and others:
+    if mapping.rejected and others and label is not None:
         rejected = draw().choice(others) if len(others) > 1 else others[0]
     return {
         "completion": label,
@@ -92,20 +93,20 @@ def _options(mapping: params.OptionsMapping, record: Record, render: Render, dra
     answer = _without(front, render(mapping.answer, record))
     if not 2 <= len(options) <= len(string.ascii_uppercase):
         raise Unfit("number_of_options", str(len(options)))
-    if options.count(answer) != 1:
+    if answer and options.count(answer) != 1:
         raise Unfit("answer_not_one_of_the_options", answer[:LONGEST])
     drawn = draw()
     if mapping.shuffle:
         drawn.shuffle(options)
     letters = list(string.ascii_uppercase[: len(options)])
-    label = letters[options.index(answer)]
+    label = letters[options.index(answer)] if answer else None
     others = [letter for letter in letters if letter != label]
     shown = "\n".join(f"{letter}. {option}" for letter, option in zip(letters, options, strict=True))
     return {
         "completion": label,
         "label": label,
         "choices": letters,
-        "rejected": drawn.choice(others) if mapping.rejected else None,
+        "rejected": drawn.choice(others) if mapping.rejected and label else None,
         "shown": {"options": shown},
     }
 

@@ -68,7 +68,10 @@ class Impute(Section):
 
 
 class MissingRule(Section):
-    """Empty fields: `drop` the row, `fail` the stage, or impute a value. `label` counts where a row has choices."""
+    """Empty fields: `drop` the row, `fail` the stage, or impute a value.
+
+    Of a row with choices `label` counts, of others `completion`.
+    """
 
     text: Literal["drop", "fail"]
     completion: Literal["drop", "fail"] | Impute

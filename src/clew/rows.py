@@ -17,7 +17,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,16 @@ _WITHIN = re.compile(
     r"|[%‰]|(?<=[^\W_])\#"  # 5 %, C#
 )
 """Punctuation that is part of a number or a name."""
+
+
+def options(prompt: str, letters: Sequence[str]) -> list[str]:
+    """The options of a question as its prompt shows them, in lines after their letters; empty where it does not.
+
+    >>> options("Which vitamin?\\nA. K\\nB. C", ["A", "B"])
+    ['K', 'C']
+    """
+    shown = {line[:3]: line[3:].strip() for line in prompt.splitlines()}
+    return [shown.get(f"{letter}. ", "") for letter in letters]
 
 
 def normalise(text: str) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clew.rows import normalise
+from clew.rows import normalise, options
 from clew.similarity import distinct
 
 if TYPE_CHECKING:
@@ -81,9 +81,8 @@ def question(text: str, letters: Sequence[str], prompt: str) -> str | None:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) <= len(letters):
         return None
-    shown = {line[:3]: line[3:].strip() for line in prompt.splitlines()}
-    options = [option for letter in letters if (option := shown.get(f"{letter}. "))]
-    if all(any(line.endswith(option) for option in options) for line in lines[-len(letters) :]):
+    shown = [option for option in options(prompt, letters) if option]
+    if all(any(line.endswith(option) for option in shown) for line in lines[-len(letters) :]):
         return "\n".join(lines[: -len(letters)])
     return None
 

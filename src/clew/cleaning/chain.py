@@ -32,6 +32,8 @@ SEEN = (
 BESIDE = "beside"
 """A column that is no row's own: what its prompt holds beside its text and the template (messages.beside); null where
 that is nothing."""
+OPTIONS = "options"
+"""Another such: the options of a multiple-choice question by their letters, A first; null for other rows."""
 TEXTS = ("text", "completion", "rejected")
 REVIEW = "review"
 
@@ -67,7 +69,9 @@ class Outcome:
 
 
 def apply(rows: pa.Table, clean: Clean, seed: int, decisions: Mapping[str, Decision]) -> Outcome:
-    """Apply the rules of `clean` that are not null to `rows` (columns SEEN and BESIDE). decisions: row_id → a person's.
+    """Apply the rules of `clean` that are not null to `rows` (columns SEEN, BESIDE, OPTIONS).
+
+    decisions: row_id → a person's.
 
     Of a row that a person decided about, rules mend the texts, as in the queue that the person saw; whatever else they
     find is told in the ledger and changes nothing. Copies of such a row are copies as any.
@@ -170,9 +174,15 @@ def _mended(whole: pa.Table, fixes: Mapping[int, Finding]) -> dict[str, dict[int
 def _replaced(whole: pa.Table, name: str, values: Mapping[int, Any]) -> pa.Table:
     """The table with new values of a column at some positions (ascending)."""
     column = whole[name].combine_chunks()
-    mask = np.zeros(len(whole), dtype=bool)
-    mask[list(values)] = True
-    new = pc.replace_with_mask(column, pa.array(mask), pa.array(list(values.values()), type=column.type))
+    given = pa.array(list(values.values()), type=column.type)
+    if pa.types.is_nested(column.type):  # which replace_with_mask does not know
+        indices = np.arange(len(whole))
+        indices[list(values)] = len(whole) + np.arange(len(given))
+        new = pa.concat_arrays([column, given]).take(pa.array(indices))
+    else:
+        mask = np.zeros(len(whole), dtype=bool)
+        mask[list(values)] = True
+        new = pc.replace_with_mask(column, pa.array(mask), given)
     return whole.set_column(whole.schema.get_field_index(name), name, new)
 
 

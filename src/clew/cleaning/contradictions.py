@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clew.cleaning.duplicates import same_texts
+from clew.cleaning.duplicates import meant, same_texts
 from clew.cleaning.finding import Context, Finding, Findings
 
 if TYPE_CHECKING:
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 def find(rows: pa.Table, rule: ContradictionsRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
     """Rows whose normalised text has another label elsewhere in the task."""
-    labels = rows["label"].to_pylist()
+    labels, lettered = meant(rows), rows["options"].is_valid().to_pylist()
     found = {}
     for positions in same_texts(rows):
         different = sorted({labels[position] or "" for position in positions})
         if len(different) > 1:
-            found.update(dict.fromkeys(positions, Finding(rule.action, detail=" / ".join(different))))
+            told = f"{len(different)} right answers" if lettered[positions[0]] else " / ".join(different)
+            found.update(dict.fromkeys(positions, Finding(rule.action, detail=told)))
     return Findings(found)

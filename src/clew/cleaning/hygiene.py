@@ -63,7 +63,9 @@ def find(rows: pa.Table, rule: HygieneRule, context: Context) -> Findings:  # no
     some = np.flatnonzero(np.logical_or.reduce([_may_be_damaged(rows[name], rule.markup) for name in TEXTS]))
     found = {}
     counts: Counter[str] = Counter()
-    for position, row in zip(some.tolist(), rows.select([*TEXTS, "choices"]).take(some).to_pylist(), strict=True):
+    for position, row in zip(
+        some.tolist(), rows.select([*TEXTS, "choices", "tokens"]).take(some).to_pylist(), strict=True
+    ):
         choices = frozenset(row["choices"] or ())
         texts = [row[name] for name in TEXTS if row[name] is not None and row[name] not in choices]
         damages = {kind for text in texts for kind in damage(text, repairs)}
@@ -71,7 +73,10 @@ def find(rows: pa.Table, rule: HygieneRule, context: Context) -> Findings:  # no
             counts.update(kinds)
             start, end = _first_damage(row["text"] or "", repairs)
             mend = partial(_mend, repairs=repairs, choices=choices) if rule.action == "fix" else None
-            found[position] = Finding(rule.action, detail=", ".join(kinds), start=start, end=end, mend=mend)
+            tokens = [(mend(token) if mend else token) or token for token in row["tokens"] or ()]
+            changes = {"tokens": tokens} if tokens != (row["tokens"] or []) else None
+            told = ", ".join(kinds)
+            found[position] = Finding(rule.action, detail=told, start=start, end=end, mend=mend, changes=changes)
     return Findings(found, figures=dict(sorted(counts.items())))
 
 

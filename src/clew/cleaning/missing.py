@@ -21,7 +21,7 @@ Place = tuple[str, str]
 
 
 def find(rows: pa.Table, rule: MissingRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
-    """Rows in which a field is empty or blank; `label` counts only where a row has choices.
+    """Rows in which a field is empty or blank: of a row with choices its label, of another its completion.
 
     What `rule` says of the field happens: the row is dropped, the field is filled, or DataError is raised.
     """
@@ -30,7 +30,7 @@ def find(rows: pa.Table, rule: MissingRule, context: Context) -> Findings:  # no
     empty: dict[int, list[str]] = {}
     for name in FIELDS:
         for position, value in enumerate(values[name]):
-            if _is_blank(value) and (name != "label" or labelled[position]):
+            if _is_blank(value) and name != ("completion" if labelled[position] else "label"):
                 empty.setdefault(position, []).append(name)
     if not empty:
         return Findings()
@@ -43,6 +43,12 @@ def find(rows: pa.Table, rule: MissingRule, context: Context) -> Findings:  # no
         lacking = [name for name in empty[position] if not filled.get(name)]
         if failing := [name for name in lacking if fates[name] == "fail"]:
             raise _failure(rows, position, failing)
+        if "label" in filled and filled["label"] not in (choices := rows["choices"][position].as_py()):
+            raise DataError(
+                f"`{filled['label']}` is none of the choices ({', '.join(choices)})",
+                where="clean.missing.label",
+                fix="Impute one of them, or drop.",
+            )
         found[position] = Finding("drop", detail=", ".join(lacking)) if lacking else _filled(filled)
     return Findings(found)
 
@@ -64,7 +70,8 @@ def _filling(impute: Impute, values: Sequence[str | None], places: Sequence[Plac
 
 def _filled(values: Mapping[str, Any]) -> Finding:
     told = ", ".join(f"{name} was empty, now {str(value)[:40]!r}" for name, value in values.items())
-    return Finding("fix", detail=told, changes=dict(values))
+    answer = {"completion": values["label"]} if "label" in values else {}
+    return Finding("fix", detail=told, changes={**values, **answer})
 
 
 def _failure(rows: pa.Table, position: int, names: Sequence[str]) -> DataError:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 
 from clew.cleaning.finding import Context, Finding, Findings
 from clew.ledger import DIGITS
@@ -49,12 +50,13 @@ NONE = Repeats(0.0, (0, 0))
 def find(rows: pa.Table, rule: RepetitionRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
     """Rows whose text or written answer has more than `rule.threshold` of its words in repeated 4-grams.
 
-    Of a text with choices, options that stand in it (lines from `A. ` on) are not looked at. score is the larger share
+    Of a text with choices, options that stand in it (lines from `A. ` on) are not looked at; nor is the answer of
+    tagged words, which names each entity. score is the larger share
     of the two; start and end mark the first phrase of `text` that came before.
     """
     found = {}
     scores = np.zeros(len(rows), dtype=np.float32)
-    written = rows["choices"].is_null().to_pylist()
+    written = pc.and_(rows["choices"].is_null(), rows["tokens"].is_null()).to_pylist()  # lists of entities repeat
     texts, answers = rows["text"].to_pylist(), rows["completion"].to_pylist()
     for position, (text, answer, is_written) in enumerate(zip(texts, answers, written, strict=True)):
         in_text = repeats((text or "") if is_written else _without_options(text or ""))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clew import io, ledger, paths, rows
 from clew.cleaning import chain, messages, review
@@ -34,7 +36,9 @@ def run(clean: params.Clean, seed: int) -> dict[str, Any]:
     before = io.read_table(paths.ROWS, rows.SCHEMA, chain.SEEN)
     known = messages.templates(row for batch in _prompts() for row in batch)
     decisions = review.read(paths.REVIEW_DECISIONS)
-    outcome = chain.apply(before.append_column(chain.BESIDE, _beside(known)), clean, seed, decisions)
+    seen = before.append_column(chain.BESIDE, _beside(known)).append_column(chain.OPTIONS, _options())
+    outcome = chain.apply(seen, clean, seed, decisions)
+    _check_answers(outcome)
     left = int(outcome.stay.sum())
     deciding = {position: outcome.deciding(position) for position in sorted(outcome.found)}
     if not left:
@@ -58,6 +62,35 @@ def _beside(known: messages.Templates) -> pa.ChunkedArray:
         [[messages.beside(row, known) if row[0] in open_tasks else None for row in batch] for batch in _prompts()],
         type=pa.large_string(),
     )
+
+
+def _options() -> pa.ChunkedArray:
+    """(n,) the options of each row whose choices are letters, as its prompt shows them."""
+
+    def of(letters: list[str] | None, prompt: list[dict[str, str]]) -> list[str] | None:
+        if not letters or letters != list(ascii_uppercase[: len(letters)]):
+            return None
+        found = rows.options(prompt[-1]["content"], letters)
+        return found if all(found) else None
+
+    batches = io.open_parquet(paths.ROWS, rows.SCHEMA).iter_batches(io.ROW_GROUP, columns=["choices", "messages"])
+    return pa.chunked_array(
+        [list(map(of, batch["choices"].to_pylist(), batch["messages"].to_pylist())) for batch in batches],
+        type=pa.list_(pa.string()),
+    )
+
+
+def _check_answers(outcome: chain.Outcome) -> None:
+    """Raise DataError where rows are left without an answer, which nothing can be learnt from."""
+    empty = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(outcome.rows["completion"]), ""), True)
+    left = np.flatnonzero(np.asarray(empty) & outcome.stay)
+    if len(left):
+        origin = outcome.rows["origin"][int(left[0])].as_py()
+        raise DataError(
+            f"{len(left):,} rows have no answer; the first is {origin['file']} record {origin['record']}",
+            where="clean.missing",
+            fix="Set `completion: drop` and `label: drop`, or impute.",
+        )
 
 
 def _cleaned(outcome: chain.Outcome, known: messages.Templates) -> Iterator[pa.Table]:

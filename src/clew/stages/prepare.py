@@ -103,6 +103,7 @@ class Tally:
             found["missing"] = {"dropped": self.reasons[MISSING], "imputed": self.imputed}
         if declared.kind == "label":
             found["labels"] = {label: self.labels[label] for label in declared.values.values()}
+            found["unlabelled"] = self.reasons[None] - self.labels.total()
         return found
 
 

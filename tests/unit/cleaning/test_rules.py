@@ -25,7 +25,7 @@ def test_every_rule_has_its_section_and_the_other_way_round() -> None:
         (row("x"), None),
         (row(None), "text"),
         (row("  "), "text"),
-        (row("x", None), "completion, label"),
+        (row("x", None), "label"),
         (row("x", None, completion="a", choices=None), None),
     ],
 )
@@ -51,6 +51,18 @@ def test_of_duplicates_the_first_stays_and_of_contradictions_none() -> None:
         2: ("review", "no / yes"),
         3: ("review", "no / yes"),
     }
+
+
+def test_of_multiple_choice_the_options_count_and_not_their_letters() -> None:
+    def asked(label: str, *options: str) -> dict[str, Any]:
+        return row("Which?", label, choices=["A", "B"], options=list(options))
+
+    made = [asked("A", "K", "C"), asked("B", "C", "K"), asked("A", "K", "D")]
+    assert not contradictions.find(table(made), ContradictionsRule(action="drop"), CONTEXT).by_position
+    assert set(duplicates.find(table(made), DuplicatesRule(action="drop"), CONTEXT).by_position) == {1}
+    made.append(asked("A", "C", "K"))
+    found = contradictions.find(table(made), ContradictionsRule(action="drop"), CONTEXT).by_position
+    assert {position: one.detail for position, one in found.items()} == dict.fromkeys((0, 1, 3), "2 right answers")
 
 
 @given(st.lists(st.tuples(st.sampled_from("abA "), st.sampled_from(["yes", "no"])), max_size=12))

@@ -211,3 +211,61 @@ def test_rows_that_label_noise_doubts_weigh_less_from_then_on() -> None:
     weights = {row["row_id"]: row["weight"] for row in rows.read(paths.CLEAN)}
     assert changed
     assert weights == {row: 0.5 if row in changed else 1.0 for row in weights}
+
+
+MISSING = {"text": "drop", "completion": "fail", "label": "drop"}
+
+
+def test_a_record_without_its_label_meets_what_missing_says() -> None:
+    _posts(39, '"a post of which nobody said what it is",')
+
+    def constant(value: str) -> dict[str, str]:
+        return {"impute": "constant", "value": value}
+
+    frequent = {"impute": "most_frequent", "value": None}
+    for label, decision in (("drop", "dropped"), (constant("no"), "changed"), (frequent, "changed")):
+        p = _params(clean__missing=MISSING | {"label": label})
+        prepare.run(p.prepare)
+        clean.run(p.clean, 13)
+        (entry,) = (entry for entry in ledger.read("clean") if entry["rule"] == "missing")
+        assert (entry["record"], entry["decision"]) == (39, decision)
+        if decision == "changed":
+            assert {(row["label"], row["completion"]) for row in rows.read(paths.CLEAN)[-1:]} == {("no", "no")}
+    assert io.read_json(paths.PREPARE_METRICS)["stress"]["unlabelled"] == 1
+    for changes, said in (
+        ({"clean__missing": MISSING | {"label": "fail"}}, "label is empty, and clean.missing says fail"),
+        ({"clean__missing": MISSING | {"label": constant("maybe")}}, "`maybe` is none of the choices"),
+        ({"clean__missing": None}, "1 rows have no answer; the first is posts.csv record 39"),
+    ):
+        with pytest.raises(DataError, match=said):
+            clean.run(_params(**changes).clean, 13)
+
+
+def test_tagged_words_are_mended_with_their_text_and_may_name_one_entity_again_and_again() -> None:
+    task = {
+        "kind": "tags",
+        "source": "dreaddit",
+        "files": "*.jsonl",
+        "format": "jsonl",
+        "missing": {},
+        "system": None,
+        "prompt": "{{ words | join(' ') }}",
+        "text": "{{ words | join(' ') }}",
+        "tokens": "words",
+        "tags": "tags",
+        "names": None,
+        "entity": "{{ type }}: {{ text }}",
+        "nothing": "none",
+        "groups": {},
+    }
+    words = ["Ada", "met", "Ada", "and", "ZÃ¼rich", "saw", "Ada", "with", "Ada", "&amp;", "co"]
+    record = {"words": words, "tags": ["B-PER" if word == "Ada" else "O" for word in words]}
+    (paths.RAW / "dreaddit").mkdir(parents=True)
+    (paths.RAW / "dreaddit/a.jsonl").write_text(json.dumps(record))
+    loaded = _params().model_dump(mode="json")
+    prepare.run(params.Prepare.model_validate_json(json.dumps(loaded["prepare"] | {"tasks": {"names": task}})))
+    clean.run(_params(clean__label_noise=None).clean, 13)
+    (row,) = rows.read(paths.CLEAN)
+    assert row["completion"] == "\n".join(["PER: Ada"] * 4)
+    assert (row["tokens"][4], row["tokens"][9]) == ("Zürich", "&")
+    assert row["text"] == " ".join(row["tokens"])
