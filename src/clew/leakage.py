@@ -37,7 +37,7 @@ class Near(NamedTuple):
 
 def near(texts: pa.ChunkedArray, train: Mask, held: Mask, rule: Leakage, seed: int) -> Near:
     """Pairs of a text of `held` (n,) and one of `train` (n,) that are at least as similar as `rule.near`."""
-    order = np.concatenate([np.flatnonzero(held), np.flatnonzero(train)])  # held first: they lead in large buckets
+    order = np.concatenate([np.flatnonzero(held), np.flatnonzero(train)])
     is_train = np.arange(len(order)) >= held.sum()
     some = texts.take(pa.array(order))
     pairs = similarity.near_pairs(some, rule.near, rule.shingle, rule.permutations, seed, apart=is_train)

@@ -35,7 +35,8 @@ MISSED = 0.01
 """The share of pairs just at the threshold that may be missed, at most."""
 SMALL, LEADERS = 16, 8
 """In a bucket of up to SMALL texts all pairs are measured; in a larger one each text with the first LEADERS of the
-bucket and with the one before it: a million texts from one template take time, not the square of it."""
+bucket (of its other side, where pairs of two sides are wanted) and with the one before it: a million texts from one
+template take time, not the square of it."""
 
 _BETWEEN = r"[\p{P}\p{C}]+"
 _UNSPACED = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Khmer}\p{Lao}\p{Myanmar}])"
@@ -75,10 +76,7 @@ def near_pairs(
     bands = _band_keys(texts, threshold, shingle, permutations, seed, within)
     n, seen = len(texts), np.empty(0, dtype=np.int64)
     for band in bands:
-        left, right = _within_buckets(band)
-        if apart is not None:
-            wanted = apart[left] != apart[right]
-            left, right = left[wanted], right[wanted]
+        left, right = _within_buckets(band, apart)
         seen = distinct(np.concatenate([seen, left * n + right]))
     left, right = np.divmod(seen, max(n, 1))
     return Pairs(left, right, _jaccard(texts, left, right, shingle))
@@ -229,22 +227,50 @@ def _band_keys(
     return list(found)
 
 
-def _within_buckets(keys: Hashes) -> tuple[Positions, Positions]:
-    """Pairs (left < right) of positions with the same key: all of a small bucket, a fixed number a text of a large."""
+def _within_buckets(keys: Hashes, apart: NDArray[np.bool_] | None) -> tuple[Positions, Positions]:
+    """Pairs (left < right) of positions with the same key, of two sides if `apart` says which (n,) is on which.
+
+    All of a small bucket; of a large one a fixed number a text.
+    """
     order = np.argsort(keys, kind="stable")
     same = np.concatenate([[False], keys[order][1:] == keys[order][:-1]])
     starts = np.flatnonzero(~same)
-    place = np.arange(len(keys)) - np.repeat(starts, np.diff(np.append(starts, len(keys))))
-    size = np.repeat(np.diff(np.append(starts, len(keys))), np.diff(np.append(starts, len(keys))))
+    sizes = np.diff(np.append(starts, len(keys)))
+    place = np.arange(len(keys)) - np.repeat(starts, sizes)
+    size = np.repeat(sizes, sizes)
     pairs = []
     for back in range(1, SMALL):
         here = np.flatnonzero((place >= back) & ((size <= SMALL) | (back == 1)))
         pairs.append((order[here - back], order[here]))
-    for leader in range(LEADERS):
-        here = np.flatnonzero((size > SMALL) & (place > leader))
-        pairs.append((order[here - place[here] + leader], order[here]))
+    large = order[size > SMALL]
+    pairs += _with_leaders(large, sizes[sizes > SMALL], None if apart is None else apart[large])
     left, right = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    return left, right
+    if apart is not None:
+        across = apart[left] != apart[right]
+        left, right = left[across], right[across]
+    return np.minimum(left, right), np.maximum(left, right)
+
+
+def _with_leaders(
+    texts: Positions, sizes: Positions, apart: NDArray[np.bool_] | None
+) -> Iterator[tuple[Positions, Positions]]:
+    """Pairs of a leader of a bucket and another of its texts: each text with the first LEADERS, of the other side where
+    there are two. The buckets stand one after the other in `texts`, `sizes` long.
+    """
+    bucket = np.repeat(np.arange(len(sizes)), sizes)
+    starts = np.cumsum(sizes) - sizes
+    for side in [None] if apart is None else [False, True]:
+        eligible = np.ones(len(texts), dtype=bool) if apart is None else apart == side
+        before = np.cumsum(eligible) - eligible
+        rank = before - before[starts][bucket]
+        for leader in range(LEADERS):
+            at = np.full(len(sizes), len(texts))
+            found = np.flatnonzero(eligible & (rank == leader))
+            at[bucket[found]] = found
+            here = np.flatnonzero(
+                np.arange(len(texts)) > at[bucket] if apart is None else ~eligible & (at < len(texts))[bucket]
+            )
+            yield texts[at[bucket[here]]], texts[here]
 
 
 def _jaccard(texts: pa.Array | pa.ChunkedArray, left: Positions, right: Positions, size: int) -> NDArray[np.float64]:

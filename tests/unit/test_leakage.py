@@ -34,6 +34,16 @@ def test_every_text_of_train_that_is_like_one_of_many_is_found() -> None:
     assert set(found.held.tolist()) == {300, 351}
 
 
+@pytest.mark.parametrize("held", [12, 150, 288])
+def test_every_held_text_that_is_like_one_of_train_is_found(held: int) -> None:
+    """Form letters that differ in a word: one bucket, in which either side may be the larger."""
+    words = [f"w{n}" for n in range(60)]
+    letters = [" ".join([*words[:30], f"id{n}", *words[30:]]) for n in range(300)]
+    found = leakage.near(*_texts(letters[held:], letters[:held]), NEAR, 0)
+    assert set(found.train.tolist()) == set(range(300 - held))
+    assert set(found.held.tolist()) == set(range(300 - held, 300))
+
+
 def _ngrams(text: str, n: int) -> set[tuple[str, ...]]:
     words = text.split()
     return {tuple(words[i : i + n]) for i in range(max(len(words) - n + 1, 1))} if words else set()

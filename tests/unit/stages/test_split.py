@@ -156,3 +156,15 @@ def test_a_leak_stops_the_split(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="20 texts stand on two sides"):
         split.run(_split(), 13)
     assert not paths.SPLITS.exists()
+
+
+def test_a_form_letter_on_all_sides_stops_the_stage() -> None:
+    """One of 60 letters in five is held back: each of them has its like in train, and each is counted."""
+    words = " ".join(WORDS[:40])
+    _write([*_texts(300), *(f"Dear number {n}, {words}" for n in range(60))])
+    split.run(_split(leakage=LEAKAGE.model_copy(update={"max_share": 1.0})), 3)
+    held = sum(side != "train" for row, side in _sides().items() if int(row.split()[1]) >= 300)
+    assert held > 20
+    assert io.read_json(paths.SPLIT_METRICS)["leakage"]["near"] == held
+    with pytest.raises(DataError, match=f"{held} of .* stand nearly the same in train"):
+        split.run(_split(leakage=LEAKAGE.model_copy(update={"max_share": 0.1})), 3)
