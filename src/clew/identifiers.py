@@ -72,8 +72,10 @@ def _phones(text: str, region: str | None) -> Iterator[Span]:
     """Valid numbers of `region`, or with a + of any country. Sure where grouped as the country groups them."""
     from phonenumbers import Leniency, PhoneNumberMatcher
 
-    grouped = {(one.start, one.end) for one in PhoneNumberMatcher(text, region, leniency=Leniency.STRICT_GROUPING)}
-    for one in PhoneNumberMatcher(text, region, leniency=Leniency.VALID):
+    most = len(text)  # of candidates that are none: by default the matcher gives up after 65,535
+    strictly = PhoneNumberMatcher(text, region, leniency=Leniency.STRICT_GROUPING, max_tries=most)
+    grouped = {(one.start, one.end) for one in strictly}
+    for one in PhoneNumberMatcher(text, region, leniency=Leniency.VALID, max_tries=most):
         written = one.raw_string.startswith(("+", "＋")) or not one.raw_string.isdigit()
         likely = (one.start, one.end) in grouped and written
         yield Span("PHONE_NUMBER", one.start, one.end, LIKELY if likely else POSSIBLE)
@@ -156,7 +158,17 @@ def settled(spans: Sequence[Span], threshold: float) -> list[Span]:
     """Those from the threshold on, without overlaps, in the order of the text: the surest wins, then the longest."""
     kept: list[Span] = []
     sure = [span for span in spans if np.float32(span.score) >= np.float32(threshold)]
+    taken = bytearray(max((span.end for span in sure), default=0))
     for span in sorted(sure, key=lambda span: (-span.score, span.start - span.end, span.start, span.kind)):
-        if all(span.end <= other.start or other.end <= span.start for other in kept):
+        if taken.find(1, span.start, span.end) < 0:
+            taken[span.start : span.end] = b"\x01" * (span.end - span.start)
             kept.append(span)
     return sorted(kept, key=lambda span: span.start)
+
+
+def masked(text: str, spans: Sequence[Span]) -> str:
+    """The text with <KIND> in place of pieces that do not overlap, in the order of the text."""
+    starts = [0, *(span.end for span in spans)]
+    kinds = [*(f"<{span.kind}>" for span in spans), ""]
+    ends = [*(span.start for span in spans), len(text)]
+    return "".join(text[start:end] + kind for start, end, kind in zip(starts, ends, kinds, strict=True))

@@ -48,7 +48,16 @@ NEEDED = re.compile("[\u0590-\u1fff\u2190-\U0003ffff]")
 
 _BLOCKS = "address article aside blockquote br center dd div dl dt fieldset figcaption figure footer form h[1-6] header hr li main nav ol p pre section table tbody td tfoot th thead tr ul"  # noqa: E501
 _INLINE = "a abbr acronym audio b bdi bdo big body button cite code col colgroup data del dfn em embed font head html i iframe img input ins kbd label link mark meta noscript object option param picture q s samp script select small source span strike strong style sub sup svg textarea time title tt u var video wbr"  # noqa: E501
-HIDDEN = re.compile(r"<!--.{0,9999}?-->|<(script|style)\b[^<>]*>.{0,99999}?</\1\s*>", re.IGNORECASE | re.DOTALL)
+HIDDEN = re.compile(r"<!--|<(script|style)\b[^<>]*>", re.IGNORECASE)
+"""What opens a part of a page that is not seen …"""
+CLOSERS = {
+    "": (re.compile("-->"), 9_999),
+    "script": (re.compile(r"</script\s*>", re.IGNORECASE), 99_999),
+    "style": (re.compile(r"</style\s*>", re.IGNORECASE), 99_999),
+}
+"""… what closes it, and after how many characters at most."""
+DEPTH = 10
+"""How often markup is taken out of what taking out markup has left."""
 BLOCK = re.compile(rf"</?(?:{_BLOCKS.replace(' ', '|')})(?:\s[^<>]*)?/?>", re.IGNORECASE)
 INLINE = re.compile(rf"</?(?:{_INLINE.replace(' ', '|')})(?:\s[^<>]*)?/?>", re.IGNORECASE)
 ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][\da-fA-F]{1,6}|[A-Za-z][A-Za-z\d]{1,31});")
@@ -174,12 +183,32 @@ def _kept_where_needed(run: re.Match[str]) -> str:
 
 def _without_markup(text: str) -> str:
     """Entities become what they stand for, tags go (those of blocks leave a new line); escaped ones, too."""
-    while True:
+    for _ in range(DEPTH):
         plain = ENTITY.sub(_unescaped, text)
-        plain = INLINE.sub("", BLOCK.sub("\n", HIDDEN.sub("", plain)))
+        plain = INLINE.sub("", BLOCK.sub("\n", _without_hidden(plain)))
         if plain == text:
-            return text
+            break
         text = plain
+    return text
+
+
+def _without_hidden(text: str) -> str:
+    """Without comments, scripts and styles. Of each kind, closers are looked for once through the text."""
+    kept, done = [], 0
+    closing: dict[str, re.Match[str] | None] = {}
+    for opening in HIDDEN.finditer(text):
+        start, after = opening.span()
+        if start < done:
+            continue
+        kind = (opening[1] or "").lower()
+        pattern, most = CLOSERS[kind]
+        closer = closing.get(kind)
+        if kind not in closing or (closer and closer.start() < after):
+            closer = closing[kind] = pattern.search(text, after)
+        if closer and closer.start() - after <= most:
+            kept.append(text[done:start])
+            done = closer.end()
+    return "".join([*kept, text[done:]])
 
 
 def _unescaped(entity: re.Match[str]) -> str:

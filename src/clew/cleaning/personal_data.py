@@ -116,9 +116,28 @@ def masked(text: str, values: Mapping[str, str], choices: Collection[str], rule:
     """A text of the row without the values that its texts hold (value → kind), nor what else has such a form."""
     if text in choices:
         return text
-    if values:
-        either = "|".join(re.escape(value) for value in sorted(values, key=lambda value: (-len(value), value)))
-        text = re.sub(rf"(?<!\w)(?:{either})(?!\w)", lambda match: f"<{values[match[0]]}>", text)
-    for span in reversed(settled(identifiers.spans(text, _forms(rule), rule.region), rule.threshold)):
-        text = f"{text[: span.start]}<{span.kind}>{text[span.end :]}"
-    return text
+    text = identifiers.masked(text, _said(text, values))
+    return identifiers.masked(text, settled(identifiers.spans(text, _forms(rule), rule.region), rule.threshold))
+
+
+WORD = re.compile(r"\w")
+HEAD = re.compile(r"(?<!\w)(?:\w+|\W)", re.DOTALL)
+"""What a value begins with, which ends where a word does."""
+
+
+def _said(text: str, values: Mapping[str, str]) -> list[Span]:
+    """Where values stand as words of their own, the longest first; in time linear in the text."""
+    lengths: dict[str, set[int]] = {}
+    for value in values:
+        if head := HEAD.match(value):
+            lengths.setdefault(head[0], set()).add(len(value))
+    found: list[Span] = []
+    for head in HEAD.finditer(text) if lengths else ():
+        start = head.start()
+        if head[0] not in lengths or (found and start < found[-1].end):
+            continue
+        ends = (start + length for length in sorted(lengths[head[0]], reverse=True))
+        end = next((end for end in ends if text[start:end] in values and not WORD.match(text, end)), None)
+        if end is not None:
+            found.append(Span(values[text[start:end]], start, end, identifiers.SURE))
+    return found
