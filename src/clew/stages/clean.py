@@ -34,7 +34,7 @@ QUEUE = pa.schema(
 def run(clean: params.Clean, seed: int) -> dict[str, Any]:
     """Apply the rules in order; a rule sees only the rows that those before it left."""
     before = io.read_table(paths.ROWS, rows.SCHEMA, chain.SEEN)
-    known = messages.templates(row for batch in _prompts() for row in batch)
+    known = messages.templates(lambda: (row for batch in _prompts() for row in batch))
     decisions = review.read(paths.REVIEW_DECISIONS)
     seen = before.append_column(chain.BESIDE, _beside(known)).append_column(chain.OPTIONS, _options())
     outcome = chain.apply(seen, clean, seed, decisions)
@@ -57,11 +57,8 @@ def run(clean: params.Clean, seed: int) -> dict[str, Any]:
 
 def _beside(known: messages.Templates) -> pa.ChunkedArray:
     """(n,) what the prompt of each row holds beside its text and the template."""
-    open_tasks = {task for (task, _), template in known.items() if template is None}
-    return pa.chunked_array(
-        [[messages.beside(row, known) if row[0] in open_tasks else None for row in batch] for batch in _prompts()],
-        type=pa.large_string(),
-    )
+    found = [[messages.beside(row, known) for row in batch] for batch in _prompts()]
+    return pa.chunked_array(found, type=pa.large_string())
 
 
 def _options() -> pa.ChunkedArray:

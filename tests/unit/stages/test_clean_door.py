@@ -24,6 +24,15 @@ WRITTEN = TASK | {
     "completion": "{{ answer }}",
     "rejected": None,
 }
+LABELLED = TASK | {
+    "kind": "label",
+    "prompt": "{{ text }}\nyes or no?",
+    "text": "{{ text }}",
+    "label": "{{ label }}",
+    "annotations": None,
+    "values": {"1": "yes", "0": "no"},
+    "rejected": True,
+}
 DEFAULT = params.load(ROOT / "params.yaml").clean.model_dump(mode="json") | {"label_noise": None}
 NO_RULE = dict.fromkeys(params.Clean.model_fields) | {"features": DEFAULT["features"], "downweight": 0.5}
 
@@ -70,3 +79,34 @@ def test_texts_and_answers_of_five_megabytes_take_time_in_proportion() -> None:
     ]
     answers = [row["completion"] for row in rows.read(paths.CLEAN)]
     assert answers[9].count("<PHONE_NUMBER>") == sum(area in ("212", "415", "617") for area in areas)
+
+
+PERSONAL = DEFAULT["personal_data"]
+HELP = LABELLED | {"prompt": "{{ text }}\nDoes the writer need help (line: 212-555-0123)? yes or no?"}
+
+
+def _posts(count: int) -> list[dict[str, Any]]:
+    text = "The quick brown fox jumps over the lazy dog near river bank number"
+    return [{"text": f"{text} {number}", "label": str(number % 2)} for number in range(count)]
+
+
+@pytest.mark.parametrize("text", ["", "help", "Does the writer need help"])
+@pytest.mark.parametrize("action", ["fix", "drop"])
+def test_one_odd_text_makes_no_personal_data_of_what_the_template_says(text: str, action: str) -> None:
+    records = [*_posts(20), {"text": text, "label": "1"}]
+    _run(HELP, records, NO_RULE | {"missing": DEFAULT["missing"], "personal_data": PERSONAL | {"action": action}})
+    found = rows.read(paths.CLEAN)
+    assert len(found) == (21 if text else 20)
+    assert all("212-555-0123" in row["messages"][-1]["content"] for row in found)
+
+
+def test_what_a_few_prompts_hold_beside_the_template_is_masked_and_only_there() -> None:
+    records = [record | {"by": "nobody"} for record in _posts(20)]
+    records[3]["by"] = "ann@example.org"
+    records[4]["text"] += " or mail bo@example.org"
+    task = HELP | {"prompt": "{{ text }}\nBy {{ by }}. Write to help@example.org. yes or no?"}
+    _run(task, records, NO_RULE | {"personal_data": PERSONAL})
+    prompts = [row["messages"][-1]["content"] for row in rows.read(paths.CLEAN)]
+    assert "By <EMAIL_ADDRESS>. Write to <EMAIL_ADDRESS>." in prompts[3]
+    assert "or mail <EMAIL_ADDRESS>\nBy nobody. Write to help@example.org." in prompts[4]
+    assert sum("<EMAIL_ADDRESS>" in prompt for prompt in prompts) == 2
