@@ -432,6 +432,20 @@ def load(file: Path = FILE) -> Params:
     )
 
 
+def warnings(params: Params, file: Path = FILE) -> list[str]:
+    """What is allowed in `file`, as it was loaded, and yet likely a mistake; a line each, as errors are told."""
+    from clew.training import advice
+
+    tree = params_file.parse(file)
+    told = [
+        params_file.told(file, tree, (name, key), f"warning: {text}")
+        for name, section in params
+        if isinstance(section, Optimisation) and getattr(section, "enabled", True)
+        for key, text in advice.warnings(section, name)
+    ]
+    return [text for _, text in sorted(told)]
+
+
 def _sections(plain: dict[str, Any], wrong: set[int | str]) -> params_checks.Known:
     """The sections that are right by themselves: what they say of each other is told, too."""
     right = {}

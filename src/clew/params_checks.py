@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
+from clew.params_training import UNMERGEABLE, Optimisation
+
 if TYPE_CHECKING:
     from clew.params import Audit, Params
     from clew.params_clean import Features
@@ -264,13 +266,48 @@ def _labels(p: Params, audit: Audit) -> list[str]:
 def _align(p: Params) -> Iterator[Problem]:
     if p.align.enabled and not p.align.tasks:
         yield ("align", "tasks"), "is empty; name a task whose rows have a rejected answer, or set align.enabled: false"
-    if p.align.enabled and p.align.lora.dropout:
+    if p.align.enabled and p.align.method in ("lora", "qlora") and p.align.lora and p.align.lora.dropout:
         yield ("align", "lora", "dropout"), "must be 0: TRL compares the policy with its reference without dropout"
     for index, task in enumerate(p.align.tasks):
         path: Path = ("align", "tasks", index)
         yield from _unknown(path, task, sorted(p.prepare.tasks))
         if p.align.enabled and task in p.prepare.tasks and not getattr(p.prepare.tasks[task], "rejected", False):
             yield path, f"`{task}` has no rejected answers; set prepare.tasks.{task}.rejected: true, or take it out"
+
+
+def _adapters(p: Params) -> Iterator[Problem]:
+    """What is made of a model whose adapter is not merged."""
+    held = p.align.enabled and p.align.method
+    if p.align.enabled and p.sft.method in UNMERGEABLE and p.align.method != p.sft.method:
+        yield ("align", "method"), f"sft leaves a {p.sft.method}, which align can only train on: set {p.sft.method}"
+    if p.align.enabled and p.align.method == "qlora" and not p.sft.merge:
+        yield ("align", "method"), "qlora wants sft's adapter merged before it quantises: set sft.merge: true"
+    last = "align" if held and p.align.method != "full" else "sft"
+    if p.compress.methods and not getattr(p, last).merge and (last == "align" or p.align.method != "full"):
+        yield (
+            ("compress", "methods"),
+            f"{last} leaves its adapter beside the model, and only whole models are compressed",
+        )
+
+
+def _bitsandbytes(p: Params) -> Iterator[Problem]:
+    from importlib import metadata
+
+    try:
+        metadata.version("bitsandbytes")
+    except metadata.PackageNotFoundError:
+        for name in _trained():
+            for key, wants in (("method", ("qlora",)), ("optimizer", ("adamw_8bit", "paged_adamw_8bit"))):
+                if (value := getattr(getattr(p, name), key)) in wants:
+                    yield (name, key), f"{value} wants the package bitsandbytes, which is not installed"
+
+
+def _trained() -> list[str]:
+    """The names of the sections that train."""
+    from clew.params import Params
+
+    kinds = {name: field.annotation for name, field in Params.model_fields.items()}
+    return [name for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Optimisation)]
 
 
 CHECKS: tuple[Check, ...] = (
@@ -294,4 +331,6 @@ CHECKS: tuple[Check, ...] = (
     _audits("balance", lambda p: p.balance.audits),
     _audits("fairness", lambda p: p.fairness.audits),
     _align,
+    _adapters,
+    _bitsandbytes,
 )

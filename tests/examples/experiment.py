@@ -54,20 +54,36 @@ TASKS: dict[str, Any] = {
         "groups": {},
     },
 }
-LORA = {"rank": 8, "alpha": 16, "dropout": 0.0, "target_modules": ["q_proj"], "last_layers": 2}
+LORA = {
+    "rank": 8,
+    "alpha": 16,
+    "dropout": 0.0,
+    "rslora": False,
+    "dora": False,
+    "target_modules": ["q_proj"],
+    "last_layers": 2,
+}
 OPTIMISATION = {
     "method": "lora",
     "lora": LORA,
+    "ia3": None,
+    "prompt": None,
+    "prefix": None,
+    "merge": True,
+    "optimizer": "adamw",
     "learning_rate": 0.001,
+    "schedule": "linear",
+    "warmup": 0.1,
+    "weight_decay": 0.0,
+    "max_grad_norm": 1.0,
     "batch_size": 8,
     "micro_batch_size": 8,
     "epochs": 1,
-    "warmup_ratio": 0.1,
-    "schedule": "linear",
-    "weight_decay": 0.0,
-    "max_grad_norm": 1.0,
     "max_length": 256,
     "precision": "float32",
+    "attention": "auto",
+    "gradient_checkpointing": False,
+    "liger": False,
     "checkpoint_steps": 10,
 }
 AUDIT = {"task": "stress", "attribute": "pronoun", "privileged": "he", "unprivileged": "she", "favorable": "yes"}

@@ -12,20 +12,36 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-LORA = {"rank": 4, "alpha": 8, "dropout": 0.1, "target_modules": ("q_proj", "up_proj"), "last_layers": 1}
+LORA = {
+    "rank": 4,
+    "alpha": 8,
+    "dropout": 0.1,
+    "rslora": False,
+    "dora": False,
+    "target_modules": ("q_proj", "up_proj"),
+    "last_layers": 1,
+}
 OPTIMISATION = {
     "method": "lora",
     "lora": LORA,
+    "ia3": None,
+    "prompt": None,
+    "prefix": None,
+    "merge": True,
+    "optimizer": "adamw",
     "learning_rate": 0.01,
+    "schedule": "linear",
+    "warmup": 0.1,
+    "weight_decay": 0.0,
+    "max_grad_norm": 1.0,
     "batch_size": 4,
     "micro_batch_size": 2,
     "epochs": 2,
-    "warmup_ratio": 0.1,
-    "schedule": "linear",
-    "weight_decay": 0.0,
-    "max_grad_norm": 1.0,
     "max_length": 96,
     "precision": "float32",
+    "attention": "auto",
+    "gradient_checkpointing": False,
+    "liger": False,
     "checkpoint_steps": 2,
 }
 

@@ -17,7 +17,8 @@ def check(file: Path) -> None:
     """
     from clew import params
 
-    params.load(file)
+    for line in params.warnings(params.load(file), file):
+        click.echo(line, err=True)
     click.echo(f"{file}: fine")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clew import io, ledger, paths, rows
-from clew.training import checkpoints, data, device, dpo, loop, record
+from clew.training import checkpoints, data, device, dpo, loop, memory, record
 from clew.training import fed as feeding
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def run(align: params.Align, seed: int) -> dict[str, Any]:
         ledger.write("align", [], rows_in=0, rows_out=0)
         feeding.write("align", [], [], feeding.Fed(0))
         return {}
-    where = device.pick(align.precision)
+    where = loop.pick_device(align, "align")
     device.make_deterministic(seed)
     tokenizer = device.load_tokenizer(paths.SFT)
     train = rows.read(paths.TRAIN)
@@ -42,20 +42,25 @@ def run(align: params.Align, seed: int) -> dict[str, Any]:
     order = data.feeding_order([len(pair) for pair in pairs], align.batch_size, align.epochs, seed, "align.epochs")
     inputs, key = [paths.SFT, paths.TRAIN], f"{where.name} {where.precision}"
     with checkpoints.folder("align", inputs, align.model_dump_json(), seed, key) as folder:
-        trainer, adapter = _trainer(align, seed, where, folder, tokenizer, pairs, order)
+        settled = memory.settle(align, folder, paths.SFT, 2 * len(pairs[-1]), where)
+        trainer, adapter = _trainer(settled, seed, where, folder, tokenizer, pairs, order)
         started = time.perf_counter()
         fed = feeding.Fed(len(pairs))
         fitted = loop.fit(trainer, folder, "align", None, fed)
         seconds = time.perf_counter() - started
         root = feeding.write("align", [pair.chosen.row_id for pair in pairs], [pair.chosen.cut for pair in pairs], fed)
         with io.replace_folder(paths.ALIGNED) as aside:
-            loop.write_model(paths.SFT, adapter, fitted.weights, aside)
+            loop.write_model(paths.SFT, adapter, fitted.weights, aside, merge=align.merge)
             record.write(aside, "align", root)
     ledger.write("align", _entries(train, chosen, align.tasks), rows_in=len(train), rows_out=len(chosen))
     io.write_json(paths.ALIGN_METRICS, _metrics(fitted, pairs, len(order)))
     io.write_csv(paths.ALIGN_LOSS, HEADER, loop.losses(fitted.history))
     here = len(order) - fitted.resumed * align.batch_size
-    return where.facts() | {"pairs_per_second": round(here / seconds, 3), "resumed_from_step": fitted.resumed}
+    return where.facts() | {
+        "micro_batch_size": loop.micro_batch(settled),
+        "pairs_per_second": round(here / seconds, 3),
+        "resumed_from_step": fitted.resumed,
+    }
 
 
 def _entries(

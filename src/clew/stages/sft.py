@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from clew import io, ledger, paths, rows
 from clew.errors import DataError
-from clew.training import checkpoints, data, device, loop, record
+from clew.training import checkpoints, data, device, loop, memory, record
 from clew.training import fed as feeding
 from clew.training import sft as training
 
@@ -25,7 +25,7 @@ VALID = paths.SPLITS / "valid.parquet"
 
 def run(sft: params.Sft, seed: int) -> dict[str, Any]:
     """Fine-tune on the completions of the training rows; a killed run goes on from its last checkpoint."""
-    where = device.pick(sft.precision)
+    where = loop.pick_device(sft, "sft")
     device.make_deterministic(seed)
     tokenizer = device.load_tokenizer(paths.BASE)
     entries: list[dict[str, Any]] = []
@@ -34,7 +34,8 @@ def run(sft: params.Sft, seed: int) -> dict[str, Any]:
     order = data.feeding_order([len(example) for example in train], sft.batch_size, sft.epochs, seed, "sft.epochs")
     inputs, key = [paths.BASE, paths.TRAIN, VALID], f"{where.name} {where.precision}"
     with checkpoints.folder("sft", inputs, sft.model_dump_json(), seed, key) as folder:
-        facts = _train(sft, seed, where, folder, tokenizer, train, valid, order)
+        settled = memory.settle(sft, folder, paths.BASE, max(len(example) for example in train), where)
+        facts = _train(settled, seed, where, folder, tokenizer, train, valid, order)
     ledger.write("sft", entries, rows_in=len(entries), rows_out=len(train))
     return facts
 
@@ -58,11 +59,15 @@ def _train(
     seconds = time.perf_counter() - started
     root = feeding.write("sft", [example.row_id for example in train], [example.cut for example in train], fed)
     with io.replace_folder(paths.SFT) as aside:
-        loop.write_model(paths.BASE, adapter, fitted.weights, aside)
+        loop.write_model(paths.BASE, adapter, fitted.weights, aside, merge=sft.merge)
         record.write(aside, "sft", root)
-    io.write_json(paths.SFT_METRICS, _metrics(fitted, train, valid, fed))
+    metrics = _metrics(fitted, train, valid, fed)
+    if sft.method == "qlora":
+        metrics["valid_loss"]["on_full_base"] = _loss_on_full_base(sft, seed, where, folder, tokenizer, valid)
+    io.write_json(paths.SFT_METRICS, metrics)
     io.write_csv(paths.SFT_LOSS, ("step", "split", "loss"), loop.losses(fitted.history))
     return where.facts() | {
+        "micro_batch_size": loop.micro_batch(sft),
         "tokens_per_second": round((fed.tokens - fitted.resumed_tokens) / seconds, 1),
         "resumed_from_step": fitted.resumed,
     }
@@ -119,6 +124,25 @@ def _trainer(
         peft_config=adapter,
     )
     return trainer, adapter
+
+
+def _loss_on_full_base(
+    sft: params.Sft, seed: int, where: device.Device, folder: Path, tokenizer: Any, valid: Sequence[data.Example]
+) -> float:
+    """The validation loss of what was written: the adapter that learnt on 4-bit weights, on those of models/base."""
+    from transformers import PrinterCallback
+    from trl import SFTConfig
+
+    measured = training.make_dataset(sorted(valid, key=len))
+    trainer = training.make_trainer_class()(
+        model=device.load_model(paths.SFT, where, train="lora"),
+        args=loop.single_gpu(SFTConfig(**loop.arguments(sft, len(valid), seed, where, folder))),
+        data_collator=training.make_collator(tokenizer.pad_token_id),
+        train_dataset=measured,
+        processing_class=tokenizer,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return float(trainer.evaluate(measured)["eval_loss"])
 
 
 def _metrics(

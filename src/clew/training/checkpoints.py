@@ -23,7 +23,7 @@ from clew.errors import SetupError
 SEAL = "seal.json"
 CODE = Path(__file__).parents[1]  # the package: code that was changed must not go on from what other code made
 PREFIX = "checkpoint-"  # as transformers names them, with the step
-VERSIONS = ("torch", "transformers", "trl", "peft", "accelerate")
+VERSIONS = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
 
 
 @contextmanager

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from clew.errors import ModelError, SetupError
+from clew.training import adapters
 
 
 @dataclass(frozen=True)
 class Device:
-    """name: cpu or cuda. precision: of matrix products, float32 or bfloat16. attention: as transformers names it."""
+    """name: cpu or cuda. precision: of matrix products, as torch names it. attention: as transformers names it."""
 
     name: str
     precision: str
@@ -30,17 +31,36 @@ class Device:
         """Matrix products in `precision`; sums, norms and softmax stay in float32."""
         import torch
 
-        return torch.autocast(self.name, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
+        if self.precision == "float32":
+            return torch.autocast(self.name, enabled=False)
+        return torch.autocast(self.name, dtype=getattr(torch, self.precision))
 
 
-def pick(precision: str) -> Device:
-    """The GPU where there is one, else the CPU; `auto` is bfloat16 where the device has it in hardware."""
+def pick(precision: str, attention: str = "auto") -> Device:
+    """The GPU where there is one, else the CPU; `auto` is bfloat16 where the device has it in hardware.
+
+    attention: as transformers names it; `auto` is flash_attention_2 where it can run, else sdpa. Raises SetupError for
+    what this machine cannot do.
+    """
     import torch
 
     name = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
         precision = "bfloat16" if _has_bfloat16(name) else "float32"
-    return Device(name, precision, _attention(name, precision))
+    if precision == "float16" and name == "cpu":
+        raise SetupError(
+            "there is no GPU, and float16 is trained and computed on GPUs only",
+            where="precision: float16",
+            fix="Set precision: auto in params.yaml.",
+        )
+    flash = _attention(name, precision)
+    if attention == "flash_attention_2" and flash != attention:
+        raise SetupError(
+            "flash attention cannot run here: it wants a GPU, bfloat16 or float16, and the package flash-attn",
+            where="attention: flash_attention_2",
+            fix="Set attention: auto in params.yaml.",
+        )
+    return Device(name, precision, flash if attention == "auto" else attention)
 
 
 def _has_bfloat16(name: str) -> bool:
@@ -56,7 +76,7 @@ def _has_bfloat16(name: str) -> bool:
 def _attention(name: str, precision: str) -> str:
     from transformers.utils import is_flash_attn_2_available
 
-    flash = name == "cuda" and precision == "bfloat16" and is_flash_attn_2_available()
+    flash = name == "cuda" and precision in ("bfloat16", "float16") and is_flash_attn_2_available()
     return "flash_attention_2" if flash else "sdpa"
 
 
@@ -100,22 +120,26 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def load_model(folder: Path, device: Device, *, train: str | None = None) -> Any:
-    """The causal language model of a folder (plain or int8), on `device`.
+    """The causal language model of a folder (plain, int8, or with an adapter beside it), on `device`.
 
-    train: `full` holds the weights in float32, since steps of training are lost in bfloat16's 8 bits; `lora` leaves
-    them, which are not trained, as they are stored; None holds them in `device.precision`.
+    train: the method. `full` holds the weights in float32, since steps of training are lost in bfloat16's 8 bits;
+    `qlora` quantises them to 4 bits; adapters leave them, which are not trained, as they are stored. None holds them
+    in `device.precision`, to be asked.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    quantised = train == "qlora"
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        held = {"full": torch.float32, "lora": "auto", None: getattr(torch, device.precision)}
+        held = {"full": torch.float32, None: getattr(torch, device.precision)}
         model = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
-            dtype=held[train],
+            dtype=held.get(train, "auto"),
             attn_implementation=device.attention,
+            quantization_config=nf4(device) if quantised else None,
+            device_map={"": device.name} if quantised else None,
             use_safetensors=True,
             trust_remote_code=False,
         )
@@ -125,7 +149,34 @@ def load_model(folder: Path, device: Device, *, train: str | None = None) -> Any
             where=str(folder),
             fix="Run the stage that writes it again: `dvc repro`.",
         ) from None
-    return model.to(device.name)
+    if quantised:
+        _keep_nf4(model)
+    else:
+        model = model.to(device.name)
+    return adapters.attach(model, folder, train=train is not None) if adapters.is_in(folder) else model
+
+
+def nf4(device: Device) -> Any:
+    """How QLoRA stores the base: 4-bit normal floats, their scales quantised, too (Dettmers et al., 2023)."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, device.precision),
+    )
+
+
+def _keep_nf4(model: Any) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights for a CPU's bfloat16 when they are first asked without training.
+
+    It rounds their scales on that occasion: what is trained would change with each measurement of the validation loss.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def check_fit(model: Any, tokenizer: Any, folder: Path) -> None:

@@ -9,35 +9,53 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clew.errors import ModelError, ParamsError, SetupError
-from clew.training import checkpoints, device
+from clew.errors import ModelError, SetupError
+from clew.training import adapters, advice, checkpoints, device
+from clew.training.adapters import adapter as adapter
 from clew.training.best import Best, put_weights, trained_weights
 from clew.training.fed import Fed
 
 if TYPE_CHECKING:
     from clew import params
 
+OPTIMIZERS = {  # as transformers names them
+    "adamw": "adamw_torch",
+    "adam": "adamw_torch",  # made by `_use_adam`: transformers has none
+    "sgd": "sgd",
+    "rmsprop": "rmsprop",
+    "adafactor": "adafactor",
+    "adamw_8bit": "adamw_8bit",
+    "paged_adamw_8bit": "paged_adamw_8bit",
+}
+COUPLED = "decoupled_weight_decay=false"
+NO_LIGER = "Set liger: false in params.yaml, or install clew[gpu] on a machine with a GPU."
 KEPT_CHECKPOINTS = 2  # the newest, and the one before it in case the newest is not whole
 
 
 def arguments(section: params.Optimisation, rows: int, seed: int, where: device.Device, folder: Path) -> dict[str, Any]:
     """Arguments for SFTConfig and DPOConfig alike. rows: how many are fed in all, every epoch counted."""
     steps = math.ceil(rows / section.batch_size)
+    micro = micro_batch(section)
     return {
         "output_dir": str(folder),
         "num_train_epochs": 1,  # the dataset holds the rows of all epochs, in the order in which they are fed
         "train_sampling_strategy": "sequential",
-        "per_device_train_batch_size": section.micro_batch_size,
-        "per_device_eval_batch_size": section.micro_batch_size,
-        "gradient_accumulation_steps": section.batch_size // section.micro_batch_size,
-        "gradient_checkpointing": False,
+        "per_device_train_batch_size": micro,
+        "per_device_eval_batch_size": micro,
+        "gradient_accumulation_steps": section.batch_size // micro,
+        "gradient_checkpointing": section.gradient_checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False} if section.gradient_checkpointing else None,
         "learning_rate": section.learning_rate,
         "lr_scheduler_type": section.schedule,
-        "warmup_steps": math.ceil(section.warmup_ratio * steps),
+        "lr_scheduler_kwargs": _schedule_options(section.schedule, steps),
+        "warmup_steps": warmup_steps(section.warmup, steps),
         "weight_decay": section.weight_decay,
-        "max_grad_norm": section.max_grad_norm,
-        "optim": "adamw_torch",
+        "max_grad_norm": section.max_grad_norm or 0.0,
+        "optim": OPTIMIZERS[section.optimizer],
+        "optim_args": COUPLED if section.optimizer == "adam" else None,
+        "use_liger_kernel": section.liger,
         "bf16": where.precision == "bfloat16",
+        "fp16": where.precision == "float16",
         "use_cpu": where.name == "cpu",
         "seed": seed,
         "logging_steps": 1,
@@ -53,40 +71,52 @@ def arguments(section: params.Optimisation, rows: int, seed: int, where: device.
     }
 
 
+def pick_device(section: params.Optimisation, title: str) -> device.Device:
+    """Where the section trains. Tells what is likely a mistake (see `advice`); raises SetupError for what cannot run.
+
+    title: the section's name.
+    """
+    where = device.pick(section.precision, section.attention)
+    advice.tell(section, title)
+    if section.liger and where.name == "cpu":
+        raise SetupError("Liger's kernels run on GPUs only, and there is none", where=f"{title}.liger", fix=NO_LIGER)
+    if section.liger:
+        from transformers.utils import is_liger_kernel_available
+
+        if not is_liger_kernel_available():
+            raise SetupError("liger-kernel is not installed", where=f"{title}.liger", fix=NO_LIGER)
+    return where
+
+
+def micro_batch(section: params.Optimisation) -> int:
+    """Rows at a time; of `auto` that is not settled (see `memory.settle`) all rows of a step."""
+    return section.batch_size if section.micro_batch_size == "auto" else section.micro_batch_size
+
+
+def warmup_steps(warmup: float, steps: int) -> int:
+    """How many of `steps` the learning rate rises.
+
+    >>> warmup_steps(0.1, 45), warmup_steps(7, 45), warmup_steps(100, 45)
+    (5, 7, 45)
+    """
+    return min(warmup, steps) if isinstance(warmup, int) else math.ceil(warmup * steps)
+
+
+def _schedule_options(schedule: str, steps: int) -> dict[str, Any] | None:
+    options: dict[str, dict[str, Any]] = {
+        "cosine_with_min_lr": {"min_lr_rate": 0.1},
+        "polynomial": {"power": 2.0, "lr_end": 0.0},
+        "warmup_stable_decay": {"num_decay_steps": math.ceil(steps / 10)},
+    }
+    return options.get(schedule)
+
+
 def single_gpu(config: Any) -> Any:
     """Let a config use one GPU where several are visible (its default would be nn.DataParallel); returns it."""
     if config.world_size > 1:
         raise SetupError("this stage runs in one process", where="WORLD_SIZE", fix="Start it with `dvc repro`.")
     config._n_gpu = min(config.n_gpu, 1)
     return config
-
-
-def adapter(section: params.Optimisation, model: Any, where: str) -> Any:
-    """The LoRA adapter to train, or None for `full`. Raises ParamsError where the model has no such modules."""
-    if section.method == "full":
-        return None
-    from peft import LoraConfig, TaskType
-
-    layers = model.config.get_text_config().num_hidden_layers
-    last = min(section.lora.last_layers, layers)
-    names = {name.rpartition(".")[2] for name, _ in model.named_modules() if ".layers." in name}
-    unknown = [module for module in section.lora.target_modules if module not in names]
-    if unknown:
-        linear = sorted(name for name in names if name.endswith(("_proj", "dense", "fc1", "fc2")))
-        raise ParamsError(
-            f"the model's layers have no {', '.join(unknown)}",
-            where=f"{where}.lora.target_modules",
-            fix=f"They have: {', '.join(linear) or ', '.join(sorted(names))}.",
-        )
-    return LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
-        r=section.lora.rank,
-        lora_alpha=section.lora.alpha,
-        lora_dropout=section.lora.dropout,
-        target_modules=list(section.lora.target_modules),
-        layers_to_transform=list(range(layers - last, layers)),
-        layers_pattern="layers",
-    )
 
 
 def use_labelled_positions_only() -> None:
@@ -136,7 +166,8 @@ def fit(trainer: Any, folder: Path, title: str, patience: int | None, fed: Fed) 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(make_watch(title, best, fed))
     trainer.args.eval_on_start = best is not None and start is None
-    parameters = list(trainer.model.parameters())
+    _use_adam(trainer)
+    trainable, parameters = adapters.make_ready(trainer.model)
     with device.memory_advice(f"{title}.micro_batch_size", f"{title}.max_length"):
         trainer.train(resume_from_checkpoint=None if start is None else str(start))
     if best is None:
@@ -146,33 +177,50 @@ def fit(trainer: Any, folder: Path, title: str, patience: int | None, fed: Fed) 
         steps=trainer.state.global_step,
         resumed=0 if start is None else int(start.name.removeprefix(checkpoints.PREFIX)),
         resumed_tokens=tokens,
-        trainable=sum(p.numel() for p in parameters if p.requires_grad),
-        parameters=sum(p.numel() for p in parameters),
+        trainable=trainable,
+        parameters=parameters,
         weights=best.weights if best is not None and best.weights else trained_weights(trainer.model),
         best=best,
     )
 
 
-def write_model(source: Path, adapter_config: Any, weights: dict[str, Any], target: Path) -> None:
+def _use_adam(trainer: Any) -> None:
+    """Adam, where it is asked for, with weight decay as a part of the gradient (Kingma and Ba, 2015)."""
+    if trainer.args.optim_args != COUPLED:
+        return
+    from torch.optim import Adam
+
+    args = trainer.args
+    options = {"lr": args.learning_rate, "betas": (args.adam_beta1, args.adam_beta2), "eps": args.adam_epsilon}
+    trainer.optimizer_cls_and_kwargs = (Adam, options)
+
+
+def write_model(source: Path, adapter_config: Any, weights: dict[str, Any], target: Path, *, merge: bool) -> None:
     """Write `source` with trained `weights` as a self-contained model folder, in the type it was stored in.
 
-    Adapters are merged in float32. Everything but the weights (config, tokenizer, template) is copied from `source`
-    byte for byte, so that nothing that training set for itself gets in.
+    Adapters are merged in float32, or without `merge` written beside the weights of `source`. Everything but the
+    weights (config, tokenizer, template) is copied from `source` byte for byte, so that nothing that training set for
+    itself gets in.
     """
     import torch
-    from peft import get_peft_model
+    from peft import PeftModel, get_peft_model
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(source, dtype="auto", use_safetensors=True, trust_remote_code=False)
     stored = model.dtype
     model = model.to(torch.float32)
+    if adapters.is_in(source):
+        model = adapters.attach(model, source, train=True)
     if adapter_config is not None:
         model = get_peft_model(model, adapter_config)
     put_weights(model, weights)
-    if adapter_config is not None:
+    if isinstance(model, PeftModel) and merge:
         model = model.merge_and_unload(safe_merge=True)
+    elif isinstance(model, PeftModel):
+        adapters.write(model, target / adapters.FOLDER)
+        model = model.get_base_model() if model.active_peft_config.is_prompt_learning else model.unload()
     model.to(stored).save_pretrained(target)
-    for path in target.iterdir():  # safetensors makes files for their owner alone
+    for path in target.glob("*.*"):  # safetensors makes files for their owner alone
         path.chmod(0o644)
     copy_all_but_weights(source, target)
 

@@ -157,7 +157,7 @@ def test_the_learning_rate_warms_up_and_falls_as_the_schedule_says(here: Path, m
         return fitted
 
     monkeypatch.setattr(loop, "fit", watch)
-    section = tiny_model.sft_params(epochs=5, warmup_ratio=0.2, schedule="linear", learning_rate=0.01)
+    section = tiny_model.sft_params(epochs=5, warmup=0.2, schedule="linear", learning_rate=0.01)
     sft.run(section, 1)
     steps = len(seen)
     warm = -(-steps // 5)
