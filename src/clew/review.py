@@ -35,11 +35,19 @@ def waiting() -> list[dict[str, Any]]:
     return io.read_parquet(paths.REVIEW_QUEUE, QUEUE)
 
 
+def asking(row: Mapping[str, Any]) -> list[str]:
+    """The rules that ask about a row of the queue."""
+    return [row["rule"], *(one["rule"] for one in row["also"])]
+
+
 def lines(queue: list[dict[str, Any]]) -> Iterator[str]:
     """A line of JSON for each row of the queue, to be edited."""
     for row in queue:
-        told = {name: row[name] for name in (*SHOWN, *WHY)} | {"decision": "", "by": "", "on": ""}
-        yield json.dumps(told, ensure_ascii=False)
+        also = [{name: one[name] for name in WHY} for one in row["also"]]
+        told = {name: row[name] for name in (*SHOWN, *WHY)}
+        told |= {"also": also} if also else {}
+        told |= {"copy": row["copy"]} if row["copy"] else {}
+        yield json.dumps(told | {"decision": "", "by": "", "on": ""}, ensure_ascii=False)
 
 
 def admit(file: Path, by: str, on: str) -> Admitted:
@@ -47,7 +55,8 @@ def admit(file: Path, by: str, on: str) -> Admitted:
 
     by, on: who decided and when, for lines that do not say. Every line is checked before anything is written.
     """
-    labels = {row["row_id"]: row for row in waiting()}
+    asked = {(row["row_id"], copy): row for row in waiting() for copy in (None, row["copy"])}
+    seen: dict[tuple[str, int | None], tuple[dict[str, Any], int]] = {}
     decided, undecided = [], 0
     for number, line in enumerate(review.text(file).split("\n"), 1):
         if not line.strip():
@@ -56,12 +65,23 @@ def admit(file: Path, by: str, on: str) -> Admitted:
             undecided += 1
             continue
         row_id, decision = review.parse(line, f"{file}:{number}")
-        _check(decision, labels.get(row_id), f"{file}:{number}")
-        told = {"row_id": row_id, "decision": decision.kind, "label": decision.label}
-        decided.append(told | {"by": decision.by or by, "on": decision.on or on})
+        row = _asked(asked.get((row_id, decision.copy)), decision, f"{file}:{number}")
+        label = row["label"] if decision.kind == "keep" and row["choices"] else decision.label
+        told = {"row_id": row_id, "decision": decision.kind, "label": label}
+        told |= {"copy": decision.copy} if decision.copy else {}
+        first, line_of_first = seen.setdefault((row_id, decision.copy), (told, number))
+        if first != told:
+            raise DataError(
+                f"the decision is `{decision.kind}`, and line {line_of_first} decides otherwise about the same row",
+                where=f"{file}:{number}",
+                fix="Leave one of them: a decision holds for all rows of its id, or for the `copy` that it names.",
+            )
+        if line_of_first == number:
+            decided.append(told | {"by": decision.by or by, "on": decision.on or on})
     path = paths.REVIEW_DECISIONS / f"{file.stem}.jsonl"
     if decided:
-        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        before = review.text(path) if path.exists() else ""
+        before += "\n" if before and not before.endswith("\n") else ""
         with io.replace_file(path) as aside:
             made = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in decided)
             aside.write_text(before + made, encoding="utf-8")
@@ -71,12 +91,13 @@ def admit(file: Path, by: str, on: str) -> Admitted:
 def _is_undecided(line: str) -> bool:
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(value, dict) and value.get("decision") in ("", None)
 
 
-def _check(decision: review.Decision, row: Mapping[str, Any] | None, where: str) -> None:
+def _asked(row: Mapping[str, Any] | None, decision: review.Decision, where: str) -> Mapping[str, Any]:
+    """The row of the queue that a decision is about; raises DataError where it cannot be that."""
     if row is None:
         raise DataError(
             "the row does not wait for a decision",
@@ -89,9 +110,16 @@ def _check(decision: review.Decision, row: Mapping[str, Any] | None, where: str)
             where=where,
             fix=f"Write the new label into `label` ({', '.join(row['choices'] or ())}), or decide `keep`.",
         )
+    if decision.kind == "keep" and decision.label not in (None, row["label"]):
+        raise DataError(
+            f"the decision is `keep`, and the label `{row['label']}` became `{decision.label}`",
+            where=where,
+            fix="Write `label` for another label, or leave the label as it was.",
+        )
     if decision.kind == "label" and decision.label not in (row["choices"] or ()):
         raise DataError(
             f"`{decision.label}` is none of the row's choices",
             where=where,
             fix=f"Its choices are: {', '.join(row['choices'] or ()) or 'none; it is free text'}.",
         )
+    return row

@@ -7,7 +7,7 @@ What a person decided (`data/review/decisions/`) comes first and stands over eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +21,7 @@ from clew.cleaning.finding import Context, Finding
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from clew.cleaning.review import Decision
+    from clew.cleaning.review import Decisions
     from clew.params_clean import Clean
 
 SEEN = (
@@ -68,13 +68,11 @@ class Outcome:
         return max(reversed(self.found.get(position, ())), key=weight, default=None)
 
 
-def apply(rows: pa.Table, clean: Clean, seed: int, decisions: Mapping[str, Decision]) -> Outcome:
+def apply(rows: pa.Table, clean: Clean, seed: int, decisions: Decisions) -> Outcome:
     """Apply the rules of `clean` that are not null to `rows` (columns SEEN, BESIDE, OPTIONS).
 
-    decisions: row_id → a person's.
-
-    Of a row that a person decided about, rules mend the texts, as in the queue that the person saw; whatever else they
-    find is told in the ledger and changes nothing. Copies of such a row are copies as any.
+    Of a row that a person decided about, rules mend the texts and fill what is empty, as in the queue that the person
+    saw; whatever else they find is told in the ledger and changes nothing. Copies of such a row are copies as any.
     """
     whole = _with_large_texts(rows)
     left = np.arange(len(rows))
@@ -83,11 +81,10 @@ def apply(rows: pa.Table, clean: Clean, seed: int, decisions: Mapping[str, Decis
     figures: dict[str, Any] = {}
     context = Context(seed, clean.features, clean.objective)
 
-    said = review.findings(whole, decisions)
-    decided = _first_of_each(whole, said)
-    whole, left = _settle(whole, left, REVIEW, said, found, clean.downweight)
+    said, told = review.said(whole, decisions)
+    whole, left = _settle(whole, left, REVIEW, review.findings(whole, said), found, clean.downweight)
     if decisions:
-        figures[REVIEW] = {"decisions": len(decisions), "of_no_row": len(decisions) - len(decided)}
+        figures[REVIEW] = told
     taken, now = (whole, left), whole if len(left) == len(whole) else whole.take(left)
     for name, find in RULES.items():
         rule = getattr(clean, name)
@@ -97,7 +94,9 @@ def apply(rows: pa.Table, clean: Clean, seed: int, decisions: Mapping[str, Decis
             taken, now = (whole, left), whole.take(left)
         findings = find(now, rule, context)
         by_position = {
-            int(left[local]): _overruled(finding) if int(left[local]) in decided else finding
+            (position := int(left[local])): (
+                review.overruled(name, finding, said[position]) if position in said else finding
+            )
             for local, finding in findings.by_position.items()
         }
         whole = _filled(whole, left, findings.columns)
@@ -110,19 +109,6 @@ def apply(rows: pa.Table, clean: Clean, seed: int, decisions: Mapping[str, Decis
     stay = np.zeros(len(whole), dtype=bool)
     stay[left] = True
     return Outcome(stay, whole, found, scores, figures)
-
-
-def _first_of_each(rows: pa.Table, positions: Iterable[int]) -> set[int]:
-    """Of positions, the first of each row id."""
-    firsts: dict[str, int] = {}
-    for position in sorted(positions):
-        firsts.setdefault(rows["row_id"][position].as_py(), position)
-    return set(firsts.values())
-
-
-def _overruled(finding: Finding) -> Finding:
-    mends = finding.action == "fix" and finding.mend is not None
-    return finding if mends else finding._replace(action="keep")
 
 
 def _with_large_texts(rows: pa.Table) -> pa.Table:

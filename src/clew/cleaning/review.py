@@ -4,15 +4,21 @@
 
 decision: keep, drop, or label (with the new one). Files are read in the order of their names; of several decisions
 about a row the last counts.
+
+A decision is about a row's content: it holds for all rows of that id. Where a rule asked whether one of several copies
+is needed, it says which (`"copy": 2`, the second row of that id) and holds for this one alone; a label, for all.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from clew.cleaning.finding import Finding
 from clew.errors import DataError
@@ -21,25 +27,47 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KINDS = ("keep", "drop", "label")
+COPIES = ("duplicates", "near_duplicates")
+"""Rules that look for copies: what a person said of a row's content does not stand over them for its later copies."""
 
 
 class Decision(NamedTuple):
-    """kind: one of KINDS. label: the new one, where kind is label. by, on: who decided and when, in their words."""
+    """kind: one of KINDS. label: of `label` the new one; of `keep` the one that the person saw, if it is told.
+
+    by, on: who decided and when, in their words. copy: which of the rows with the id, 1 the first; None: all of them.
+    """
 
     kind: str
     label: str | None
     by: str
     on: str
+    copy: int | None
 
 
-def read(folder: Path) -> dict[str, Decision]:
-    """row_id → the last decision about it; raises DataError with file and line."""
-    found = {}
+Decisions = Mapping[str, Mapping[int | None, Decision]]
+"""row_id → copy (None: all that are not named) → what was decided last."""
+
+
+class Said(NamedTuple):
+    """A decision about the row at some position. copies: whether it stands over COPIES, too."""
+
+    decision: Decision
+    copies: bool
+
+
+def read(folder: Path) -> Decisions:
+    """The decisions of a folder; raises DataError with file and line."""
+    found: dict[str, dict[int | None, Decision]] = {}
     for path in sorted(folder.glob("*.jsonl")):
         for number, line in enumerate(text(path).split("\n"), 1):
             if line.strip():
                 row_id, decision = parse(line, f"{path}:{number}")
-                found[row_id] = decision
+                if decision.copy is None:
+                    found[row_id] = {}
+                of_row = found.setdefault(row_id, {})
+                of_row[decision.copy] = decision
+                if decision.kind == "label":
+                    of_row[None] = decision
     return found
 
 
@@ -57,7 +85,7 @@ def parse(line: str, where: str) -> tuple[str, Decision]:
     fix = 'A line is {"row_id": …, "decision": "keep", "drop" or "label", "label": …, "by": …, "on": …}.'
     try:
         value: Any = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"not JSON ({error})", where=where, fix=fix) from None
     if not isinstance(value, dict):
         raise DataError("not a JSON object", where=where, fix=fix)
@@ -68,22 +96,60 @@ def parse(line: str, where: str) -> tuple[str, Decision]:
         raise DataError(f"decision {kind!r} is none of {', '.join(KINDS)}", where=where, fix=fix)
     if kind == "label" and not (isinstance(label, str) and label):
         raise DataError("the decision is `label`, and no label is given", where=where, fix=fix)
+    copy = value.get("copy")
+    if copy is not None and not (type(copy) is int and copy > 0):
+        raise DataError(f"copy {copy!r} is no number from 1 on", where=where, fix=fix)
     by, on = (str(value.get(name) or "") for name in ("by", "on"))
-    return row_id, Decision(kind, label if kind == "label" else None, by, on)
+    told = label if kind != "drop" and isinstance(label, str) and label else None
+    return row_id, Decision(kind, told, by, on, copy)
 
 
-def findings(rows: pa.Table, decisions: Mapping[str, Decision]) -> dict[int, Finding]:
-    """What the decisions say of these rows, by position. Those about other rows are passed over.
-
-    Raises DataError where a label is none of the row's choices.
-    """
-    if not decisions:
-        return {}
+def said(rows: pa.Table, decisions: Decisions) -> tuple[dict[int, Said], dict[str, int]]:
+    """What was decided about these rows, by position, and how many decisions there are, and are about none of them."""
+    counts: Counter[str] = Counter()
     found = {}
-    for position, row_id in enumerate(rows["row_id"].to_pylist()):
+    for position, row_id in enumerate(rows["row_id"].to_pylist() if decisions else ()):
         if row_id in decisions:
-            found[position] = _finding(rows.slice(position, 1).to_pylist()[0], decisions[row_id])
-    return found
+            counts[row_id] += 1
+            copy, of_row = counts[row_id], decisions[row_id]
+            if decision := of_row.get(copy) or of_row.get(None):
+                found[position] = Said(decision, copy == 1 or copy in of_row)
+    told = [(row_id, decision) for row_id, of_row in decisions.items() for decision in {*of_row.values()}]
+    of_none = sum((decision.copy or 1) > counts[row_id] for row_id, decision in told)
+    return found, {"decisions": len(told), "of_no_row": of_none}
+
+
+def findings(rows: pa.Table, said: Mapping[int, Said]) -> dict[int, Finding]:
+    """What a person said of some rows, as findings; raises DataError where a label is none of the row's choices."""
+    return {position: _finding(rows.slice(position, 1).to_pylist()[0], one.decision) for position, one in said.items()}
+
+
+def overruled(rule: str, finding: Finding, said: Said) -> Finding:
+    """What is left of a rule's finding about a row that a person decided about.
+
+    Mends and fillings, which the person saw; but no other label than the one that was said.
+    """
+    if rule in COPIES and not said.copies:
+        return finding
+    if finding.action == "fix" and not (said.decision.label and "label" in (finding.changes or ())):
+        return finding
+    return finding._replace(action="keep")
+
+
+def copies(row_ids: pa.ChunkedArray, positions: Iterable[int]) -> dict[int, int]:
+    """Which of the rows with its id each of some rows is, 1 the first, by position, where there are several."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    asked = pa.array(list(positions), type=pa.int64())
+    alike = np.flatnonzero(pc.is_in(row_ids, value_set=row_ids.take(asked).combine_chunks()))
+    counts: Counter[str] = Counter()
+    found = {}
+    for position, row_id in zip(alike.tolist(), row_ids.take(pa.array(alike)).to_pylist(), strict=True):
+        counts[row_id] += 1
+        found[position] = (row_id, counts[row_id])
+    of_asked = {position: found[position] for position in asked.to_pylist()}
+    return {position: copy for position, (row_id, copy) in of_asked.items() if counts[row_id] > 1}
 
 
 def _finding(row: Mapping[str, Any], decision: Decision) -> Finding:

@@ -26,9 +26,12 @@ QUEUE = pa.schema(
     [
         *(rows.SCHEMA.field(name) for name in ("row_id", "source", "origin", "task", "text", "completion", "label")),
         *(rows.SCHEMA.field(name) for name in ("choices", "rejected")),
-        *(ledger.SCHEMA.field(name) for name in ("rule", "score", "threshold", "detail")),
+        *(ledger.SCHEMA.field(name) for name in ("rule", "score", "threshold", "detail", "also")),
+        pa.field("copy", pa.int32()),
     ]
 )
+"""rule, score, threshold and detail are of the first rule that asks; `also` holds what others ask. copy: where a rule
+asks about one of several rows of an id as a copy, which of them it is, 1 the first; else null."""
 
 
 def run(clean: params.Clean, seed: int) -> dict[str, Any]:
@@ -176,13 +179,19 @@ def _write_scores(outcome: chain.Outcome) -> None:
 
 
 def _write_queue(outcome: chain.Outcome) -> None:
-    """Rows that are left and that a rule wants a person to look at, each with the first such finding."""
-    asked = {
-        position: next((one for one in found if one.finding.action == "review"), None)
-        for position, found in sorted(outcome.found.items())
-        if outcome.stay[position]
-    }
-    waiting = {position: ledger.found(*one) for position, one in asked.items() if one}
+    """Rows that are left and that rules want a person to look at, each with what they ask."""
+    waiting: dict[int, dict[str, Any]] = {}
+    for position, some in sorted(outcome.found.items()):
+        asked = [ledger.found(*one) for one in some if one.finding.action == "review"]
+        if asked and outcome.stay[position]:
+            waiting[position] = asked[0] | {"also": asked[1:], "copy": None}
+    as_copies = [
+        position
+        for position, row in waiting.items()
+        if {row["rule"], *(one["rule"] for one in row["also"])} & {*review.COPIES}
+    ]
+    for position, copy in review.copies(outcome.rows["row_id"], as_copies).items():
+        waiting[position]["copy"] = copy
     table = outcome.rows.take(pa.array(list(waiting), type=pa.int64()))
     columns = [
         table[field.name].cast(field.type)
