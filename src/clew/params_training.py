@@ -163,10 +163,20 @@ UNMERGEABLE = ("prompt", "prefix")
 class Sft(Optimisation):
     """Supervised fine-tuning: TRL's SFTTrainer, loss on the completion only."""
 
+    packing: Literal["none", "padding_free", "bfd"]
+    """none: rows of like length are padded to the longest of the batch. padding_free: those of a micro-batch stand end
+    to end in one sequence. bfd: rows are put together into sequences of at most max_length tokens (best-fit decreasing)
+    and batch_size counts such sequences. Rows never see each other, which is proven before training."""
     eval_steps: Count
     """Measure the validation loss every so many steps."""
     patience: Count
     """Stop after so many measurements without a better one; the best weights are kept."""
+
+    @model_validator(mode="after")
+    def _keeps_rows_apart(self) -> Sft:
+        if self.packing != "none" and self.method in UNMERGEABLE:
+            raise ValueError(f"{self.method} stands before a sequence, not before each row in it; set packing: none")
+        return self
 
 
 class Align(Optimisation):

@@ -141,7 +141,7 @@ PARAMS: dict[str, Any] = {
         },
     },
     "balance": {"audits": [AUDIT], "reweigh": True},
-    "sft": {**OPTIMISATION, "eval_steps": 5, "patience": 3},
+    "sft": {**OPTIMISATION, "packing": "none", "eval_steps": 5, "patience": 3},
     "align": {**OPTIMISATION, "enabled": True, "algorithm": "dpo", "tasks": ["stress"], "pairs": 16, "beta": 0.1},
     "compress": {"methods": ["int8"], "int8": {"activations": "weight_only"}},
     "predict": {

@@ -123,7 +123,7 @@ def rows(count: int, first: int = 0) -> list[dict[str, Any]]:
 
 def sft_params(**changes: Any) -> params.Sft:
     """A section for the tiny model."""
-    return params.Sft(**{**OPTIMISATION, "eval_steps": 2, "patience": 3, **changes})
+    return params.Sft(**{**OPTIMISATION, "packing": "none", "eval_steps": 2, "patience": 3, **changes})
 
 
 def align_params(**changes: Any) -> params.Align:

@@ -111,18 +111,27 @@ def _trainer(
     model = device.load_model(paths.BASE, where, train=sft.method)
     device.check_fit(model, tokenizer, paths.BASE)
     adapter = loop.adapter(sft, model, "sft")
+    packs = None
+    if sft.packing == "bfd":
+        lengths = [len(example) for example in train]
+        packs = data.pack(lengths, order, sft.max_length, data.CHUNK_BATCHES * sft.batch_size, seed)
     config = SFTConfig(
-        **loop.arguments(sft, len(order), seed, where, folder), eval_strategy="steps", eval_steps=sft.eval_steps
+        **loop.arguments(sft, len(packs or order), seed, where, folder),
+        eval_strategy="steps",
+        eval_steps=sft.eval_steps,
     )
     trainer = training.make_trainer_class()(
         model=model,
         args=loop.single_gpu(config),
-        data_collator=training.make_collator(tokenizer.pad_token_id),
-        train_dataset=training.make_dataset([train[index] for index in order], order),
+        data_collator=training.make_collator(tokenizer.pad_token_id, sft.packing),
+        train_dataset=training.make_dataset([train[index] for index in order], order, packs),
         eval_dataset=training.make_dataset(sorted(valid, key=len)),
         processing_class=tokenizer,
         peft_config=adapter,
     )
+    if sft.packing != "none":
+        with where.autocast():
+            training.prove_rows_apart(trainer.model, trainer.data_collator, train)
     return trainer, adapter
 
 
@@ -137,7 +146,7 @@ def _loss_on_full_base(
     trainer = training.make_trainer_class()(
         model=device.load_model(paths.SFT, where, train="lora"),
         args=loop.single_gpu(SFTConfig(**loop.arguments(sft, len(valid), seed, where, folder))),
-        data_collator=training.make_collator(tokenizer.pad_token_id),
+        data_collator=training.make_collator(tokenizer.pad_token_id, "none"),
         train_dataset=measured,
         processing_class=tokenizer,
     )

@@ -74,7 +74,7 @@ def test_a_template_that_refuses_a_system_message_says_what_to_set(tmp_path: Pat
 )
 def test_labels_are_read_back_from_the_collator(tokenizer: Any, change: Any, reason: str) -> None:
     examples = [data.encode(tokenizer, tiny_model.row(0), 96, "sft.max_length")]
-    batch = training.make_collator(tokenizer.pad_token_id)(list(training.make_dataset(examples)))
+    batch = training.make_collator(tokenizer.pad_token_id, "none")(list(training.make_dataset(examples)))
     data.prove_completion_only(tokenizer, examples, batch)
     change(batch["labels"])
     with pytest.raises(ModelError, match=reason):

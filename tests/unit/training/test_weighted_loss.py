@@ -61,7 +61,7 @@ def _loss_and_gradient(trainer: Any, batch: dict[str, Any]) -> tuple[Any, Any]:
 @pytest.fixture(scope="module")
 def trainer(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     where = tmp_path_factory.mktemp("ours")
-    return _trainer(folder, where, training.make_trainer_class(), training.make_collator(258))
+    return _trainer(folder, where, training.make_trainer_class(), training.make_collator(258, "none"))
 
 
 def test_weights_of_one_give_trls_loss_to_the_bit(trainer: Any, folder: Path, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_the_validation_loss_is_the_mean_over_all_tokens(folder: Path, tmp_path:
     tokenizer = device.load_tokenizer(folder)
     rows = [tiny_model.row(n, "yes" * (1 + n % 4)) for n in range(7)]
     examples = [data.encode(tokenizer, row, 96, "sft.max_length") for row in rows]
-    trainer = _trainer(folder, tmp_path, training.make_trainer_class(), training.make_collator(258))
+    trainer = _trainer(folder, tmp_path, training.make_trainer_class(), training.make_collator(258, "none"))
     measured = [
         trainer.evaluate(training.make_dataset(of))["eval_loss"] for of in (examples, sorted(examples, key=len))
     ]
