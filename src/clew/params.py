@@ -24,6 +24,7 @@ from clew.params_clean import Clean as Clean
 from clew.params_section import Count, Name, Section, Sha256, Share
 from clew.params_select import Select as Select
 from clew.params_training import Align as Align
+from clew.params_training import Divergence as Divergence
 from clew.params_training import Optimisation as Optimisation
 from clew.params_training import Precision as Precision
 from clew.params_training import Sft as Sft

@@ -80,6 +80,14 @@ Schedule = Literal[
 ]
 
 
+class Divergence(Section):
+    """A run is stopped whose loss has risen: mean of a window of steps above the first's and `factor` × the lowest."""
+
+    window: Count
+    """Steps."""
+    factor: Annotated[float, Field(gt=1)]
+
+
 class Optimisation(Section):
     """What every trainer shares."""
 
@@ -130,6 +138,8 @@ class Optimisation(Section):
     """Liger's fused kernels for norms, rotary embeddings and activations; GPUs only."""
     checkpoint_steps: Count
     """Write a resumable checkpoint every so many steps."""
+    divergence: Divergence | None
+    """null: go on whatever the loss does, unless it is no number."""
 
     @model_validator(mode="after")
     def _divides(self) -> Optimisation:

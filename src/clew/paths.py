@@ -48,6 +48,7 @@ REPORT = Path("reports/report.html")
 MODEL_CARD = Path("reports/model_card.md")
 
 FEATURES = Path(".clew/features")  # embeddings by content: made again where they are not there
+LIVE = Path(".clew/live")  # LIVE / <stage>: curves of a training that goes on
 CHECKPOINTS = Path(".clew/checkpoints")  # outside every out: DVC deletes outs before a run
 
 

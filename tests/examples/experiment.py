@@ -85,6 +85,7 @@ OPTIMISATION = {
     "gradient_checkpointing": False,
     "liger": False,
     "checkpoint_steps": 10,
+    "divergence": None,
 }
 AUDIT = {"task": "stress", "attribute": "pronoun", "privileged": "he", "unprivileged": "she", "favorable": "yes"}
 PARAMS: dict[str, Any] = {

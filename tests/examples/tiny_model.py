@@ -43,6 +43,7 @@ OPTIMISATION = {
     "gradient_checkpointing": False,
     "liger": False,
     "checkpoint_steps": 2,
+    "divergence": None,
 }
 
 

@@ -46,7 +46,7 @@ def run(align: params.Align, seed: int) -> dict[str, Any]:
         trainer, adapter = _trainer(settled, seed, where, folder, tokenizer, pairs, order)
         started = time.perf_counter()
         fed = feeding.Fed(len(pairs))
-        fitted = loop.fit(trainer, folder, "align", None, fed)
+        fitted = loop.fit(trainer, folder, "align", None, fed, align.divergence)
         seconds = time.perf_counter() - started
         root = feeding.write("align", [pair.chosen.row_id for pair in pairs], [pair.chosen.cut for pair in pairs], fed)
         with io.replace_folder(paths.ALIGNED) as aside:

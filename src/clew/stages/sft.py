@@ -55,7 +55,7 @@ def _train(
     data.prove_completion_only(tokenizer, train[:10], trainer.data_collator(list(training.make_dataset(train[:10]))))
     started = time.perf_counter()
     fed = feeding.Fed(len(train))
-    fitted = loop.fit(trainer, folder, "sft", sft.patience, fed)
+    fitted = loop.fit(trainer, folder, "sft", sft.patience, fed, sft.divergence)
     seconds = time.perf_counter() - started
     root = feeding.write("sft", [example.row_id for example in train], [example.cut for example in train], fed)
     with io.replace_folder(paths.SFT) as aside:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clew.errors import ModelError, SetupError
+from clew.errors import SetupError
 from clew.training import adapters, advice, checkpoints, device
 from clew.training.adapters import adapter as adapter
 from clew.training.best import Best, put_weights, trained_weights
@@ -146,11 +146,13 @@ class Fitted:
     best: Best | None
 
 
-def fit(trainer: Any, folder: Path, title: str, patience: int | None, fed: Fed) -> Fitted:
+def fit(
+    trainer: Any, folder: Path, title: str, patience: int | None, fed: Fed, divergence: params.Divergence | None
+) -> Fitted:
     """Train, from the newest whole checkpoint in `folder` where there is one, to the end or to the early stop.
 
     patience: measurements of the validation loss without a better one before stopping; None: no measurements. fed: of
-    all examples; the trainer finds it as `self.fed` and adds every batch that it trains on.
+    all examples; the trainer finds it as `self.fed` and adds every batch that it trains on. divergence: when to stop.
     The same bytes come out whether or not the run was killed and resumed.
     """
     from transformers import PrinterCallback
@@ -164,7 +166,7 @@ def fit(trainer: Any, folder: Path, title: str, patience: int | None, fed: Fed) 
             kept.load(start)
     trainer.fed, tokens = fed, fed.tokens
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(make_watch(title, best, fed))
+    trainer.add_callback(make_watch(title, best, fed, divergence))
     trainer.args.eval_on_start = best is not None and start is None
     _use_adam(trainer)
     trainable, parameters = adapters.make_ready(trainer.model)
@@ -240,11 +242,3 @@ def losses(history: Sequence[dict[str, float]]) -> list[tuple[int, str, float]]:
             if name in entry:
                 found.append((int(entry["step"]), split, float(entry[name])))
     return found
-
-
-def check_finite(loss: float, step: int, title: str) -> None:
-    """Refuse to go on with a loss that is no number."""
-    if not math.isfinite(loss):
-        raise ModelError(
-            f"the loss is {loss} at step {step}", where=title, fix=f"Lower {title}.learning_rate in params.yaml."
-        )
