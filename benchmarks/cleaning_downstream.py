@@ -28,6 +28,7 @@ import noisy_sets
 from clew import paths
 from clew.cleaning import Context, label_noise
 from clew.params_clean import LabelNoiseRule, TfidfFeatures
+from clew.training import device
 
 FLIPPED = 0.2
 WEIGHT = 0.5
@@ -65,19 +66,23 @@ def encoder(train: Train, texts: Sequence[str], classes: int, seed: int) -> NDAr
     torch.manual_seed(seed)
     folder = paths.RAW / "minilm"
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    body = AutoModel.from_pretrained(folder)
-    head = torch.nn.Linear(body.config.hidden_size, classes)
+    where = device.pick("auto")
+    body = AutoModel.from_pretrained(folder).to(where.name)
+    head = torch.nn.Linear(body.config.hidden_size, classes).to(where.name)
     optimizer = torch.optim.AdamW([*body.parameters(), *head.parameters()], lr=RATE)
     steps = EPOCHS * -(-len(train.texts) // BATCH)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
 
     def logits(some: Sequence[str]) -> Any:
         batch = tokenizer(list(some), padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt")
+        batch = batch.to(where.name)
         mask = batch["attention_mask"][..., None]
-        return head((body(**batch).last_hidden_state * mask).sum(dim=1) / mask.sum(dim=1))
+        with where.autocast():
+            return head((body(**batch).last_hidden_state * mask).sum(dim=1) / mask.sum(dim=1)).float()
 
     draw = np.random.default_rng(seed)
-    codes, weights = torch.tensor(train.codes), torch.tensor(train.weights, dtype=torch.float32)
+    codes = torch.tensor(train.codes, device=where.name)
+    weights = torch.tensor(train.weights, dtype=torch.float32, device=where.name)
     body.train()
     for _ in range(EPOCHS):
         order = draw.permutation(len(train.texts))
@@ -93,12 +98,12 @@ def encoder(train: Train, texts: Sequence[str], classes: int, seed: int) -> NDAr
     body.eval()
     with torch.inference_mode():
         parts = [logits(texts[start : start + 128]).argmax(dim=1) for start in range(0, len(texts), 128)]
-    return torch.cat(parts).numpy()
+    return torch.cat(parts).cpu().numpy()
 
 
 MODELS: dict[str, tuple[Model, int, dict[str, int]]] = {
     "logistic regression": (logistic, 20, {"topics": 3000, "movies": 8000, "dreaddit": 2500}),
-    "MiniLM, fine-tuned": (encoder, 3, {"topics": 1500, "dreaddit": 800}),
+    "MiniLM, fine-tuned": (encoder, 3, {"topics": 1000, "dreaddit": 800}),
 }
 """name → model, seeds, and rows to train on by set."""
 

@@ -37,7 +37,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("here")
 def test_a_run_that_diverges_keeps_its_last_whole_checkpoint_and_names_it() -> None:
-    section = {"epochs": 8, "learning_rate": 5.0, "warmup_ratio": 0.5, "checkpoint_steps": 1, "patience": 100}
+    section = {"epochs": 8, "learning_rate": 5.0, "warmup": 0.5, "checkpoint_steps": 1, "patience": 100}
     with pytest.raises(ModelError, match=r"holds the weights before") as told:
         sft.run(tiny_model.sft_params(**section, divergence={"window": 3, "factor": 1.2}, method="full"), 1)
     named = str(told.value).split("; ")[1].split(" holds")[0]
