@@ -105,10 +105,25 @@ def renderer() -> Render:
                 fix="Templates may use the record's columns and Jinja's filters only.",
             ) from None
         except Exception as error:  # a template is a program of the user's: it can raise anything
-            raise Unfit("template", f"{type(error).__name__}: {error}"[:200]) from None
+            raise Unfit("template", _told(error, template)) from None
         return text
 
     return render
+
+
+def _told(error: Exception, template: str) -> str:
+    """What a template fails at, without a value of the record: the message only where it names what the template says.
+
+    'label' is undefined  →  UndefinedError: 'label' is undefined
+    'dict object' has no attribute 'ann@example.org'  →  UndefinedError
+    """
+    import jinja2
+
+    name, message = type(error).__name__, str(error)
+    named = [one for one in re.findall("'([^']*)'", message) if not one.endswith(" object")]
+    if isinstance(error, jinja2.UndefinedError) and named and all(one in template for one in named):
+        return f"{name}: {message}"[:200]
+    return name
 
 
 def _parts(environment: SandboxedEnvironment, template: str) -> Sequence[Part] | None:

@@ -2,6 +2,8 @@
 
 {"age": "", "ward": "B"}, age: {type: number, action: median}
 → {"age": "34", "ward": "B"} and "age was empty, now 34 (median of source)"
+
+Of a value that is a record's own (the most frequent) only the origin is told: it may be personal.
 """
 
 from __future__ import annotations
@@ -115,6 +117,9 @@ def filled(
             what = f"`{name}` is {why}, and no record has a value to fill it with"
             raise DataError(what, where=where, fix="Declare another action, such as {constant: …}.")
         record = {**record, name: values[name]}
-        origin = "constant" if not isinstance(column.action, str) else f"{column.action.replace('_', ' ')} of source"
-        told.append(f"{name} was {why}, now {str(values[name])[:40]} ({origin})")
+        if column.action == "most_frequent":
+            told.append(f"{name} was {why}, now the most frequent of source")
+        else:
+            origin = f"{column.action} of source" if isinstance(column.action, str) else "constant"
+            told.append(f"{name} was {why}, now {str(values[name])[:40]} ({origin})")
     return record, "; ".join(told) or None

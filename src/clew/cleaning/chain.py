@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clew.cleaning import RULES, review
-from clew.cleaning.finding import Context, Finding
+from clew.cleaning.finding import TEXTS, Context, Finding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,6 @@ BESIDE = "beside"
 that is nothing."""
 OPTIONS = "options"
 """Another such: the options of a multiple-choice question by their letters, A first; null for other rows."""
-TEXTS = ("text", "completion", "rejected")
 REVIEW = "review"
 
 

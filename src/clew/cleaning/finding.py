@@ -19,6 +19,10 @@ Action = Literal["drop", "downweight", "review", "fix", "keep"]
 """keep: told in the ledger, and nothing else."""
 
 
+TEXTS = ("text", "completion", "rejected")
+"""A row's texts: what a fix mends, beside its messages."""
+
+
 class Finding(NamedTuple):
     """A rule's verdict on one row. score: what was measured; threshold: what it was measured against."""
 

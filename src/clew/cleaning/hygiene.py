@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.compute as pc
 
-from clew.cleaning.finding import Context, Finding, Findings
+from clew.cleaning.finding import TEXTS, Context, Finding, Findings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clew.params_clean import HygieneRule
-
-TEXTS = ("text", "completion", "rejected")
 
 ORDINARY = r"\t\n\f\r -~‘’“”–—…•"
 """ASCII and typographic signs, of which no damage consists: most English texts have no others."""

@@ -106,7 +106,10 @@ def decided(accuracy: crossval.Accuracy, min_accuracy: float, otherwise: Action)
 
 
 def figures_of(accuracy: crossval.Accuracy, action: Action, min_accuracy: float) -> dict[str, Any]:
-    """For metrics/clean.json: how good the classifier is, what follows and why."""
+    """For metrics/clean.json: how good the classifier is, what follows and why.
+
+    From one that is no better than chance nothing follows, and nothing can be told of wrong labels.
+    """
     word = "at least" if action == "drop" else "below"
     why = f"accuracy {accuracy.true:.3f} is {word} {min_accuracy}"
     if not accuracy.informed:
@@ -114,11 +117,11 @@ def figures_of(accuracy: crossval.Accuracy, action: Action, min_accuracy: float)
             f"nothing is doubted: {accuracy.given:.3f} is no better than always the same answer, {accuracy.chance:.3f}"
         )
     return {
-        "accuracy": accuracy.true,
+        "accuracy": accuracy.true if accuracy.informed else None,
         "accuracy_on_given_labels": accuracy.given,
         "chance": accuracy.chance,
-        "noise": accuracy.noise,
-        "action": action,
+        "noise": accuracy.noise if accuracy.informed else None,
+        "action": action if accuracy.informed else None,
         "why": why,
     }
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from clew.params_clean import Impute, MissingRule
 
 FIELDS = ("text", "completion", "label")
+SHOWN = 40
+"""Characters of a value that a ledger shows."""
 
 Place = tuple[str, str]
 """(task, source) of a row."""
@@ -49,7 +51,7 @@ def find(rows: pa.Table, rule: MissingRule, context: Context) -> Findings:  # no
                 where="clean.missing.label",
                 fix="Impute one of them, or drop.",
             )
-        found[position] = Finding("drop", detail=", ".join(lacking)) if lacking else _filled(filled)
+        found[position] = Finding("drop", detail=", ".join(lacking)) if lacking else _filled(filled, rule)
     return Findings(found)
 
 
@@ -68,10 +70,18 @@ def _filling(impute: Impute, values: Sequence[str | None], places: Sequence[Plac
     return {place: min(counter, key=lambda value: (-counter[value], value)) for place, counter in counts.items()}
 
 
-def _filled(values: Mapping[str, Any]) -> Finding:
-    told = ", ".join(f"{name} was empty, now {str(value)[:40]!r}" for name, value in values.items())
+def _filled(values: Mapping[str, Any], rule: MissingRule) -> Finding:
+    told = ", ".join(f"{name} was empty, now {_told(name, value, rule)}" for name, value in values.items())
     answer = {"completion": values["label"]} if "label" in values else {}
     return Finding("fix", detail=told, changes={**values, **answer})
+
+
+def _told(name: str, value: str, rule: MissingRule) -> str:
+    """A value and where it is from. Another row's answer may hold personal data: of it only the origin is told."""
+    if getattr(rule, name).value is not None:
+        return f"{value[:SHOWN]!r} (constant)"
+    origin = "most frequent of its task and source"
+    return f"{value[:SHOWN]!r} ({origin})" if name == "label" else f"the {origin}"
 
 
 def _failure(rows: pa.Table, position: int, names: Sequence[str]) -> DataError:

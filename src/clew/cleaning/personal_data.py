@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from clew import identifiers
-from clew.cleaning.finding import Context, Finding, Findings
+from clew.cleaning.finding import TEXTS, Context, Finding, Findings
 from clew.identifiers import Span, settled
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from clew.params_clean import PersonalDataRule
 
-TEXTS = ("text", "completion", "rejected", "beside")
+READ = (*TEXTS, "beside")
 """Where it is looked for. What `beside` (the prompt) only says again is counted once."""
 
 
@@ -41,10 +41,10 @@ def find(rows: pa.Table, rule: PersonalDataRule, context: Context) -> Findings: 
     found: dict[int, Finding] = {}
     figures: Counter[str] = Counter()
     some = _suspects(rows, rule)
-    columns = [*TEXTS, "choices", "tokens"]
+    columns = [*READ, "choices", "tokens"]
     candidates = rows.select(columns).take(some).to_pylist()
     texts = [
-        [text if (text := row[name]) and text not in (row["choices"] or ()) else "" for name in TEXTS]
+        [text if (text := row[name]) and text not in (row["choices"] or ()) else "" for name in READ]
         for row in candidates
     ]
     for position, row, written, spans in zip(some.tolist(), candidates, texts, _spans(texts, rule), strict=True):
@@ -71,10 +71,10 @@ def find(rows: pa.Table, rule: PersonalDataRule, context: Context) -> Findings: 
 
 
 def _told(written: Sequence[str], sure: Sequence[Sequence[Span]]) -> tuple[dict[str, str], Counter[str]]:
-    """value → kind, and how often each kind stands in the texts of a row (TEXTS)."""
+    """value → kind, and how often each kind stands in the texts of a row (READ)."""
     values: dict[str, str] = {}
     counts: Counter[str] = Counter()
-    for name, text, of_text in zip(TEXTS, written, sure, strict=True):
+    for name, text, of_text in zip(READ, written, sure, strict=True):
         before = frozenset(values) if name == "beside" else frozenset()
         for span in of_text:
             value = text[span.start : span.end]
@@ -94,7 +94,7 @@ def _suspects(rows: pa.Table, rule: PersonalDataRule) -> NDArray[np.int64]:
     pattern = identifiers.hint(_forms(rule))
     masks = [
         pc.fill_null(pc.match_substring_regex(rows[name], pattern), False).to_numpy(zero_copy_only=False)
-        for name in TEXTS
+        for name in READ
     ]
     return np.flatnonzero(np.logical_or.reduce(masks))
 

@@ -1,6 +1,6 @@
 """Tagged words whose tag is probably wrong: confident learning over tokens, as in label_noise over rows.
 
-    tokens [in, Paris, .], tags [O, O, O]  →  'Paris': O, probably B-LOC
+    tokens [in, Paris, .], tags [O, O, O]  →  word 2: O, probably B-LOC
 
 Each token is judged by a logistic regression over it and its neighbours that has not seen its sentence.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 TOLD = 3
 """Doubted tokens of a sentence that its detail names."""
 LONGEST = 40
-"""Characters of a token that the detail shows."""
+"""Characters of a token whose shape is looked at."""
 
 
 def find(rows: pa.Table, rule: TokenLabelsRule, context: Context) -> Findings:
@@ -49,17 +50,19 @@ def find(rows: pa.Table, rule: TokenLabelsRule, context: Context) -> Findings:
         doubts = doubted(sentences, tags, of_task["cluster"].to_pylist(), rule.folds, context.seed, where)
         action = label_noise.decided(doubts.accuracy, rule.min_accuracy, rule.otherwise)
         by_row = _by_row(doubts, [len(some) for some in sentences])
-        tokens, given, doubted_rows = _flat(sentences), _flat(tags), 0
+        given, starts, doubted_rows = _flat(tags), [0, *accumulate(map(len, sentences))], 0
         for row, doubtful in by_row.items():
             score = float(doubts.own[doubtful[0]])
             scores[positions[row]] = score
             if score < rule.threshold:
                 below = [at for at in doubtful if doubts.own[at] < rule.threshold]
-                told = [f"{_shown(tokens[at])}: {given[at]}, probably {doubts.likeliest[at]}" for at in below[:TOLD]]
+                told = [
+                    f"word {at - starts[row] + 1}: {given[at]}, probably {doubts.likeliest[at]}" for at in below[:TOLD]
+                ]
                 told += [f"{len(below) - TOLD} more"] if len(below) > TOLD else []
                 found[int(positions[row])] = Finding(action, score, rule.threshold, "; ".join(told))
                 doubted_rows += 1
-        figures[task] = {"n": len(sentences), "tokens": len(tokens), "doubted": doubted_rows} | (
+        figures[task] = {"n": len(sentences), "tokens": len(given), "doubted": doubted_rows} | (
             label_noise.figures_of(doubts.accuracy, action, rule.min_accuracy)
         )
     return Findings(found, scores, figures)
@@ -158,7 +161,3 @@ def _shape(token: str) -> str:
 
 def _flat(lists: Sequence[Sequence[str]]) -> list[str]:
     return [one for some in lists for one in some]
-
-
-def _shown(token: str) -> str:
-    return repr(token if len(token) <= LONGEST else token[:LONGEST] + "…")

@@ -12,7 +12,7 @@ from clew import ledger, paths, rows
 from clew.report import cleaned, page
 from clew.report.cleaned import Cleaned, Example
 from clew.report.experiment import Experiment
-from clew.report.sections import cleaning
+from clew.report.sections import cleaning, data
 from examples import noisy_posts
 
 
@@ -85,3 +85,13 @@ def test_personal_data_is_on_the_page_only_masked_whatever_rule_found_the_row(
     assert shown["personal_data"] == ["please do mail me at <EMAIL_ADDRESS> about the garden"]
     hidden = cleaned.read(personal | {"recogniser": "names"}).examples
     assert {one.text for some in hidden.values() for one in some} == {None}
+
+
+def test_a_classifier_that_knows_nothing_is_given_no_accuracy_on_the_page(run: Experiment) -> None:
+    why = "nothing is doubted: 0.558 is no better than always the same answer, 0.552"
+    figures = {"accuracy": None, "noise": None, "action": None, "doubted": 0, "n": 500, "why": why}
+    known = {"accuracy": 0.79, "action": "downweight", "doubted": 44, "n": 90, "why": "accuracy 0.790 is below 0.9"}
+    found = data.build(replace(run, clean={**run.clean, "label_noise": {"abstracts": figures, "stress": known}}))
+    html = " ".join(page.environment().get_template("data.html").render(found).split())
+    assert f"Labels of <strong>abstracts</strong>: {why}." in html
+    assert "they were kept with less weight, since its accuracy 0.790 is below 0.9." in html

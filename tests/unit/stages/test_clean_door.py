@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clew import ledger, params, paths, rows
+from clew import io, ledger, params, paths, rows
 from clew.stages import clean, prepare
 
 ROOT = Path(__file__).parents[3]
@@ -110,3 +110,67 @@ def test_what_a_few_prompts_hold_beside_the_template_is_masked_and_only_there() 
     assert "By <EMAIL_ADDRESS>. Write to <EMAIL_ADDRESS>." in prompts[3]
     assert "or mail <EMAIL_ADDRESS>\nBy nobody. Write to help@example.org." in prompts[4]
     assert sum("<EMAIL_ADDRESS>" in prompt for prompt in prompts) == 2
+
+
+def _told() -> str:
+    """All that the ledgers and the metrics of both stages say."""
+    figures = [path.read_text() for path in (paths.PREPARE_METRICS, paths.CLEAN_METRICS)]
+    return json.dumps([ledger.read("prepare"), ledger.read("clean")]) + "".join(figures)
+
+
+def test_ledgers_tell_doubted_words_by_their_place() -> None:
+    draw = random.Random(0)
+    records: list[dict[str, Any]] = []
+    for number in range(60):
+        name = draw.choice(["Ada", "Bob", "Cyd"])
+        words = ["mail", f"{name.lower()}@example.org", "for", name, "in", "Rome"]
+        missed = ["O" if number < 3 else "B-MAIL", "O", "B-PER", "O", "B-LOC"]
+        records.append({"words": words, "tags": ["O", *missed]})
+    tags = {"tokens": "words", "tags": "tags", "names": None, "entity": "{{ type }}: {{ text }}", "nothing": "none"}
+    task = TASK | tags | {"kind": "tags", "prompt": "{{ words }}", "text": "{{ words | join(' ') }}"}
+    doubts = {"tasks": ["t"], "folds": 3, "threshold": 0.5, "min_accuracy": 1.0, "otherwise": "downweight"}
+    _run(task, records, NO_RULE | {"personal_data": PERSONAL, "token_labels": doubts})
+    assert "word 2: O, probably B-MAIL" in _told()
+    assert "@example.org" not in _told()
+
+
+def test_ledgers_tell_where_a_filled_value_is_from_and_not_what_another_record_holds() -> None:
+    asked = [{"question": f"Whom do I ask about number {number}", "answer": "ann@example.org"} for number in range(5)]
+    records = [{"by": "bo@example.org"} | one for one in asked]
+    records += [{"question": "And whom about this", "answer": "", "by": ""}]
+    task = WRITTEN | {"missing": {"by": {"type": "category", "action": "most_frequent"}}}
+    fills = {"impute": "most_frequent", "value": None}, {"impute": "constant", "value": "nobody"}
+    for fill, told in zip(fills, ("the most frequent of its task and source", "'nobody' (constant)"), strict=True):
+        missing = {"text": "drop", "completion": fill, "label": "drop"}
+        _run(task, records, NO_RULE | {"missing": missing, "personal_data": PERSONAL})
+        assert ledger.read("prepare")[-1]["detail"] == "by was empty, now the most frequent of source"
+        (entry,) = (entry for entry in ledger.read("clean") if entry["rule"] == "missing" or entry["also"])
+        assert f"completion was empty, now {told}" in json.dumps([entry["detail"], entry["also"]])
+        assert "@example.org" not in _told()
+
+
+@pytest.mark.parametrize(
+    ("fails", "told"),
+    [
+        ("{{ record[by] }}", "UndefinedError"),
+        ("{{ record.note }}", "UndefinedError: 'dict object' has no attribute 'note'"),
+        ("{{ by.encode('x' ~ by) }}", "LookupError"),
+    ],
+)
+def test_a_template_that_fails_names_what_it_says_and_no_value(fails: str, told: str) -> None:
+    task = WRITTEN | {"completion": "{% if by %}" + fails + "{% endif %}{{ answer }}"}
+    records = [{"question": "What is it that we ask", "by": by, "answer": "It is."} for by in ("", "ann@example.org")]
+    _run(task, records, NO_RULE | {"personal_data": PERSONAL})
+    assert [entry["detail"] for entry in ledger.read("prepare")] == [None, told]
+
+
+def test_a_classifier_that_is_no_better_than_chance_is_said_to_be_so_and_nothing_more() -> None:
+    draw = random.Random(0)
+    records = [
+        {"text": f"post {n} " + " ".join(draw.choices("abcdefgh", k=8)), "label": draw.choice("01")} for n in range(80)
+    ]
+    doubts = {"tasks": ["t"], "folds": 4, "threshold": 0.5, "min_accuracy": 0.9, "otherwise": "downweight"}
+    _run(LABELLED, records, NO_RULE | {"label_noise": doubts})
+    found = io.read_json(paths.CLEAN_METRICS)["label_noise"]["t"]
+    assert (found["accuracy"], found["noise"], found["action"], found["doubted"]) == (None, None, None, 0)
+    assert "no better than always the same answer" in found["why"]

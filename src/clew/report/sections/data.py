@@ -116,14 +116,15 @@ def rules(experiment: Experiment) -> list[dict[str, Any]]:
 
 
 def noise(experiment: Experiment) -> list[dict[str, Any]]:
-    """What confident learning found in each task that it looked at."""
+    """What confident learning found in each task that it looked at. action: None where the classifier knows nothing."""
     return [
         {
             "task": words.plain_name(task),
             "accuracy": words.number(found["accuracy"], "share"),
             "doubted": found["doubted"],
             "n": found["n"],
-            "action": ACTIONS[found["action"]],
+            "action": ACTIONS.get(found["action"]),
+            "why": found["why"],
         }
         for task, found in sorted(experiment.clean.get("label_noise", {}).items())
     ]
