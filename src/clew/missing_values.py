@@ -9,10 +9,11 @@ Of a value that is a record's own (the most frequent) only the origin is told: i
 from __future__ import annotations
 
 import math
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from clew.errors import DataError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 DIGITS = 6
 """Of a mean or median."""
+DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]|$)")
+"""How a date begins: ISO 8601 has shorter forms and weeks, too, which fromisoformat reads."""
 
 
 class Dropped(Exception):  # noqa: N818 - a record's verdict, not an error of the program
@@ -54,11 +57,12 @@ def _number(value: Any) -> float | None:
 def _is_date(value: Any) -> bool:
     if isinstance(value, date):
         return True
+    text = str(value).strip()
     try:
-        date.fromisoformat(str(value).strip()[:10])
+        datetime.fromisoformat(text)
     except ValueError:
         return False
-    return str(value).strip()[10:11] in ("", "T", " ")
+    return DATE.match(text) is not None
 
 
 def fillings(declared: Mapping[str, MissingColumn], records: Iterable[Record], *, text: bool) -> dict[str, Any]:

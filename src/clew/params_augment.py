@@ -12,7 +12,7 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 
 
 class Synonyms(Section):
-    """Words take one of their synonyms' places. Words of the row's answer stay."""
+    """Words take one of their synonyms' places. Words of the row's answer and options stay."""
 
     source: Name
     """A name under fetch_data.sources …"""
@@ -25,8 +25,8 @@ class Synonyms(Section):
 
 
 class Typos(Section):
-    """A neighbour on the keyboard, two letters the wrong way round, or one left out. Words of the row's answer stay,
-    and so do words of fewer than four letters (`not`), first letters and digits."""
+    """A neighbour on the keyboard, two letters the wrong way round, or one left out. Words of the row's answer and
+    options stay, and so do words of fewer than four letters (`not`), first letters and digits."""
 
     rate: Rate
     """Of the letters; one at least is hit."""

@@ -131,10 +131,14 @@ def _select(p: Params) -> Iterator[Problem]:
     for task in p.select.keep:
         yield from _unknown(("select", "keep", task), task, sorted(p.prepare.tasks))
     score = p.select.score
-    if score and getattr(p.clean, score.rule, None) is None and p.select.enabled:
-        on = [name for name, rule in p.clean if rule is not None and name not in ("features", "downweight")]
-        hint = f"it is off: set clean.{score.rule}" if hasattr(p.clean, score.rule) else f"there are: {', '.join(on)}"
-        yield ("select", "score", "rule"), f"no rule `{score.rule}` of clean measures rows; {hint}"
+    if score and p.select.enabled:
+        from clew.lineage.thresholds import THRESHOLDS
+
+        measuring = {name.partition(".")[0]: None for name in THRESHOLDS}
+        on = [name for name in measuring if getattr(p.clean, name)]
+        if score.rule not in on:
+            hint = f"it is off: set clean.{score.rule}" if score.rule in measuring else f"there are: {', '.join(on)}"
+            yield ("select", "score", "rule"), f"no rule `{score.rule}` of clean measures rows; {hint}"
 
 
 def _augment(p: Params) -> Iterator[Problem]:

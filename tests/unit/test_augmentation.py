@@ -64,6 +64,18 @@ def test_words_of_the_answer_are_neither_replaced_nor_put_in() -> None:
     assert made(post("A big cough.", label=None, choices=None, completion="Cough, large."), SYNONYMS) == []
 
 
+def test_options_stay_apart() -> None:
+    """`glad` for `happy` would make two options one, of which a letter calls one right."""
+    options = ["A. glad", "B. happy", "C. worried"]
+    text = "A big word for happy, or worried?\n" + "\n".join(options)
+    asked = [{"role": "user", "content": text}]
+    parent = post(text, messages=asked, completion="B", label="B", choices=["A", "B", "C"], rejected="A")
+    (child,) = made(parent, SYNONYMS)
+    assert child["text"] == text.replace("big", "large")
+    for child in made(parent, ALL):
+        assert child["text"].split("\n")[1:] == options
+
+
 def test_why_nothing_is_made_is_told() -> None:
     def reasons(one: dict[str, Any], task: TaskAugmentation, held: set[str] = TOOLS.held_back) -> set[str]:
         found = augmentation.children(one, task, TOOLS._replace(held_back=held))
@@ -210,8 +222,20 @@ def test_rows_that_were_made_already_count_and_sources_are_evened_out_by_task() 
     assert upsampling.times(groups(), groups(), by_label | by_source, 0).tolist() == []
 
 
+@pytest.mark.parametrize("to", [0.5, 1.0])
+def test_tasks_of_one_source_make_what_it_lacks_together(to: float) -> None:
+    some = groups(("small", "t", None, 6), ("small", "u", None, 3), ("large", "v", None, 101))
+    by_source = declared(upsample={"by": "source", "to": to, "most": 50})
+    times = upsampling.times(some, groups(), {"t": by_source, "u": by_source, "v": by_source}, 0)
+    assert 9 + times.sum() == int(to * 101)
+    assert abs(times[:6].sum() - 2 * times[6:9].sum()) <= 2
+    assert times[9:].sum() == 0
+
+
 def test_the_words_of_an_answer() -> None:
-    assert answer_words({"completion": "Don’t know", "choices": ["A"], "rejected": None}) == {"don’t", "know", "a"}
+    asked = [{"role": "user", "content": "Well?\nA. He does\nB. She"}]
+    row = {"completion": "Don’t know", "choices": ["A"], "rejected": None, "messages": asked}
+    assert answer_words(row) == {"don’t", "know", "a", "he", "does"}
     assert answer_words({"completion": None, "choices": None, "rejected": None}) == set()
     with pytest.raises(NotMade):
         typos.changed(post("feeling"), 1.0, {"feeling"}, random.Random(0))

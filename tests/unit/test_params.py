@@ -260,7 +260,9 @@ def _tree() -> dict[str, Any]:
     return tree
 
 
-@pytest.mark.parametrize("rule", ["relevance", "labelnoise"])
+@pytest.mark.parametrize(
+    "rule", ["relevance", "labelnoise", "hygiene", "objective", "downweight", "duplicates", "features"]
+)
 def test_a_score_to_select_by_is_one_that_clean_measures(tmp_path: Path, rule: str) -> None:
     tree = _tree()
     tree["select"]["score"]["rule"] = rule
@@ -268,7 +270,7 @@ def test_a_score_to_select_by_is_one_that_clean_measures(tmp_path: Path, rule: s
     tree["select"]["enabled"] = True
     said = _problems(tmp_path, json.dumps(tree))
     assert f"select.score.rule: no rule `{rule}` of clean measures rows" in said
-    assert ("set clean.relevance" if rule == "relevance" else "there are: missing, hygiene, ") in said
+    assert ("set clean.relevance" if rule == "relevance" else "there are: length, language, ") in said
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Set
 from typing import Any, NamedTuple
 
+from clew import rows
+
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 """Letters, with apostrophes within."""
 
@@ -22,8 +24,10 @@ class Changed(NamedTuple):
 
 
 def answer_words(row: Mapping[str, Any]) -> Set[str]:
-    """The words of a row's answer, choices and rejected answer, in lower case."""
+    """The words of a row's answer, choices, options and rejected answer, in lower case; NotMade without a prompt."""
     answers = [row["completion"], row["rejected"], *(row["choices"] or ())]
+    if row["choices"]:
+        answers += rows.options(prompt_of(row), row["choices"])
     return {word.lower() for answer in answers if answer for word in WORD.findall(answer)}
 
 

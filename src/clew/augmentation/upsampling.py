@@ -27,6 +27,8 @@ def times(rows: pa.Table, added: pa.Table, tasks: Mapping[str, TaskAugmentation]
     found = np.zeros(len(rows), dtype=np.int64)
     together = pa.concat_tables([rows, added])
     row_ids, of_task = (rows[name].to_pylist() for name in ("row_id", "task"))
+    by_source = [task for task, declared in tasks.items() if declared.upsample and declared.upsample.by == "source"]
+    counts = Counter(zip(of_task, rows["source"].to_pylist(), strict=True))
     for task, declared in tasks.items():
         if declared.upsample is None:
             continue
@@ -39,9 +41,21 @@ def times(rows: pa.Table, added: pa.Table, tasks: Mapping[str, TaskAugmentation]
                 places.setdefault(group, []).append(place)
         for group, some in places.items():
             lacking = max(int(declared.upsample.to * max(sizes.values())) - sizes[group], 0)
+            if by == "source":  # which tasks may share: each makes its part of what it lacks
+                lacking = _part(lacking, [counts[one, group] for one in by_source], by_source.index(task))
             draws = [_draw(row_ids[place], seed) for place in some]
             found[some] = np.minimum(_shared(lacking, draws), declared.upsample.most)
     return found
+
+
+def _part(whole: int, sizes: list[int], which: int) -> int:
+    """The part of a whole that falls to one of several by their sizes; all the parts are the whole.
+
+    >>> [_part(10, [2, 1], which) for which in range(2)]
+    [6, 4]
+    """
+    before = sum(sizes[:which])
+    return whole * (before + sizes[which]) // sum(sizes) - whole * before // sum(sizes)
 
 
 def _shared(copies: int, draws: list[int]) -> Counts:

@@ -52,9 +52,10 @@ def run(augment: params.Augment, prepare: params.Prepare, seed: int) -> dict[str
             added.append(_put(copies, write, book, made))
         rows_out = len(before) + sum(map(len, added))
         book.check(rows_in=len(before), rows_out=rows_out)
+    of_task = Counter(before["task"].to_pylist())
     figures = {
         task: {
-            "in": Counter(before["task"].to_pylist())[task],
+            "in": of_task[task],
             "added": {method: n for (of, method), n in sorted(made.items()) if of == task},
             "not_made": {reason: n for (of, reason), n in sorted(not_made.items()) if of == task},
         }

@@ -196,6 +196,15 @@ def test_missing_values_are_filled_from_the_source_and_told() -> None:
     assert _figures()["missing"] == {"dropped": 0, "imputed": 3}
 
 
+def test_a_date_is_written_with_its_dashes_and_nothing_but_a_time_after_it() -> None:
+    none = ("20240101", "2024-W05-3", "2024-01-01 nonsense", "2024-01-01Tx", "2024-1-5", "2024-02-30")
+    some = ("2024-01-01", " 2024-01-01 10:00 ", "2024-01-01T10:00:00.5Z", "2024-01-01 10:00+02:00")
+    _visits(*(f"30,{visit},A,1" for visit in (*none, *some)))
+    prepare.run(_tabular(visit=DATE | {"action": "drop"}))
+    details = [entry["detail"] for entry in ledger.read("prepare")]
+    assert details == [*["visit is not a date"] * len(none), *[None] * len(some)]
+
+
 def test_records_that_lack_a_value_are_dropped_as_declared_and_do_not_count_as_unfit() -> None:
     _visits("30,2024-03-01,A,1", ",2024-03-01,B,0", "-,2024-03-01,B,0")
     prepare.run(_tabular(age=NUMBER | {"action": "drop"}))
