@@ -115,6 +115,12 @@ _WITHIN = re.compile(
     r"|[%‰]|(?<=[^\W_])\#"  # 5 %, C#
 )
 """Punctuation that is part of a number or a name."""
+UNSPACED = (
+    "\u0e00-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff"
+    "\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\U00020000-\U0003ffff"
+)
+"""Signs of scripts without spaces between words (Thai, Lao, Tibetan, Burmese, Khmer, kana, Han), as ranges between the
+brackets of a regular expression: wherever words are told apart, each is one."""
 
 
 def options(prompt: str, letters: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clew.ledger import rounded
+from clew.rows import UNSPACED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,8 +40,6 @@ bucket (of its other side, where pairs of two sides are wanted) and with the one
 template take time, not the square of it."""
 
 _BETWEEN = r"[\p{P}\p{C}]+"
-_UNSPACED = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Khmer}\p{Lao}\p{Myanmar}])"
-"""Scripts that put no space between words: each sign counts as a word."""
 
 
 class Shingles(NamedTuple):
@@ -165,7 +164,7 @@ def _hashed_words(texts: pa.Array | pa.ChunkedArray) -> tuple[Hashes, Positions]
     whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
     text = pc.utf8_lower(pc.utf8_normalize(pc.fill_null(whole.cast(pa.large_string()), ""), form="NFKC"))
     text = pc.replace_substring_regex(text, _BETWEEN, " ")
-    text = pc.utf8_trim_whitespace(pc.replace_substring_regex(text, _UNSPACED, r" \1 "))
+    text = pc.utf8_trim_whitespace(pc.replace_substring_regex(text, f"([{UNSPACED}])", r" \1 "))
     lists = pc.utf8_split_whitespace(text)
     counts = np.where(pc.equal(text, ""), 0, pc.list_value_length(lists)).astype(np.int64)
     words = pc.list_flatten(lists)

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clew import similarity
+from clew.cleaning import features
+from clew.params_clean import TfidfFeatures
 
 WORDS = st.text(alphabet="ab", min_size=1, max_size=2)
 SENTENCES = st.lists(st.lists(WORDS, max_size=9).map(" ".join), max_size=30)
@@ -148,3 +150,11 @@ def test_a_band_has_as_many_rows_as_the_threshold_allows() -> None:
         rows = similarity.rows_per_band(threshold, 128)
         assert (1 - threshold**rows) ** (128 // rows) <= similarity.MISSED
     assert similarity.rows_per_band(0.1, 16) == 1
+
+
+@pytest.mark.parametrize("signs", ["日本々", "コーヒ", "ไทย", "ລາວ", "མཚན", "မြန", "ꩡꩢ", "ខ្មរ"])
+def test_each_sign_of_a_script_without_spaces_is_a_word_to_all_that_look_for_words(signs: str) -> None:
+    (found,) = similarity.shingles(pa.array([signs]), 1)
+    assert len(found.hashes) == len(signs)
+    vectors = features.embed([signs, " ".join(signs)], TfidfFeatures(kind="tfidf", dimensions=16), 0)
+    assert np.count_nonzero(vectors, axis=1).tolist() == [len(signs)] * 2

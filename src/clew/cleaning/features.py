@@ -15,6 +15,7 @@ import numpy as np
 
 from clew import paths
 from clew.errors import DataError
+from clew.rows import UNSPACED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,8 +29,6 @@ SAMPLE = 50_000
 BLOCK = 1 << 14
 """Texts that are turned into sparse counts at a time."""
 ITERATIONS = 4
-UNSPACED = "\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-"""Letters of scripts without spaces between words (Thai, Lao, Tibetan, Burmese, Khmer, kana, Han): a word each."""
 
 
 def embed(texts: Sequence[str], features: Features, seed: int) -> Vectors:

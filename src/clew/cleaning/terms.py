@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from clew import rows
+
 WORD = r"\b\w+\b"
 BUCKETS = 2**22
 """Of the hash. Two terms of a small data set rarely share one; of a large one the frequent terms are kept."""
 BATCH = 50_000
 LOOKED_AT = 2_000
 """Texts that are looked at to tell whether words are set apart by spaces."""
-UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-"""Letters of scripts without spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, kana, Han."""
+UNSPACED = re.compile(f"[{rows.UNSPACED}]")
 
 
 class NoTerms(Exception):  # noqa: N818 - told as a DataError with the task's name
