@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,23 +20,16 @@ from clew import missing_values, params_checks, params_file, sources
 from clew.errors import ParamsError, SourceError
 from clew.params_augment import Augment as Augment
 from clew.params_clean import Clean as Clean
-from clew.params_section import Count, Name, Section, Sha256, Share
+from clew.params_section import Count, Name, Regex, Section, Sha256, Share
 from clew.params_select import Select as Select
 from clew.params_training import Align as Align
 from clew.params_training import Divergence as Divergence
 from clew.params_training import Optimisation as Optimisation
 from clew.params_training import Precision as Precision
+from clew.params_training import Reward as Reward
 from clew.params_training import Sft as Sft
 
 FILE = Path("params.yaml")
-
-
-def _regex(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"not a regular expression ({error})") from None
-    return pattern
 
 
 def _uri(uri: str) -> str:
@@ -68,8 +60,6 @@ def _delimiter(sign: str) -> str:
 
 
 Template = Annotated[str, Field(description="a Jinja template over the record's columns, sandboxed")]
-Regex = Annotated[str, AfterValidator(_regex), Field(description="a Python regular expression")]
-"""How matrix products are computed. auto: bfloat16 where the device has it in hardware, else float32."""
 
 
 class Source(Section):
@@ -398,6 +388,7 @@ class Params(Section):
     augment: Augment
     balance: Balance
     sft: Sft
+    reward: Reward
     align: Align
     compress: Compress
     predict: Predict

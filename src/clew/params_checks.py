@@ -19,6 +19,9 @@ Problem = tuple[Path, str]
 Check = Callable[["Params"], Iterable[Problem]]
 """Each asks for the sections that it needs; one that is wrong by itself ends it."""
 CORRECT = "correct"
+ALGORITHMS = ("dpo", "kto", "rloo", "grpo")
+LEAST_PROMPT = 16
+"""Tokens of a prompt that must stay, as training.data.MIN_PROMPT."""
 
 
 class NotKnown(Exception):  # noqa: N818 - no error: what is wrong with that section is told already
@@ -267,15 +270,30 @@ def _labels(p: Params, audit: Audit) -> list[str]:
     return [CORRECT] if mapping.kind == "options" else []
 
 
+def _reward(p: Params) -> Iterator[Problem]:
+    if p.reward.enabled and not p.reward.tasks:
+        yield ("reward", "tasks"), "is empty; name a task whose rows have a rejected answer, or set enabled: false"
+    yield from _paired(p, "reward", p.reward.tasks, needed=p.reward.enabled)
+    if p.reward.enabled and (p.reward.method not in ("full", "lora", "ia3") or not p.reward.merge):
+        yield ("reward", "method"), "a reward model is trained full, or by lora or ia3 with merge: true"
+    if p.reward.enabled and not (p.sft.merge or p.sft.method == "full"):
+        yield ("reward", "enabled"), "wants a whole model to start from: set sft.merge: true"
+
+
 def _align(p: Params) -> Iterator[Problem]:
     if p.align.enabled and not p.align.tasks:
         yield ("align", "tasks"), "is empty; name a task whose rows have a rejected answer, or set align.enabled: false"
     if p.align.enabled and p.align.method in ("lora", "qlora") and p.align.lora and p.align.lora.dropout:
         yield ("align", "lora", "dropout"), "must be 0: TRL compares the policy with its reference without dropout"
-    for index, task in enumerate(p.align.tasks):
-        path: Path = ("align", "tasks", index)
+    yield from _paired(p, "align", p.align.tasks, needed=p.align.enabled and p.align.algorithm == "dpo")
+
+
+def _paired(p: Params, section: str, tasks: Sequence[str], *, needed: bool) -> Iterator[Problem]:
+    """Tasks that are declared, and where it is needed have rejected answers."""
+    for index, task in enumerate(tasks):
+        path: Path = (section, "tasks", index)
         yield from _unknown(path, task, sorted(p.prepare.tasks))
-        if p.align.enabled and task in p.prepare.tasks and not getattr(p.prepare.tasks[task], "rejected", False):
+        if needed and task in p.prepare.tasks and not getattr(p.prepare.tasks[task], "rejected", False):
             yield path, f"`{task}` has no rejected answers; set prepare.tasks.{task}.rejected: true, or take it out"
 
 
@@ -314,6 +332,57 @@ def _trained() -> list[str]:
     return [name for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Optimisation)]
 
 
+def _algorithm(p: Params) -> Iterator[Problem]:
+    """The algorithm's own section is set, and the others are not: what is set and does nothing would mislead."""
+    for name in ALGORITHMS:
+        is_set = getattr(p.align, name) is not None
+        if is_set and name != p.align.algorithm:
+            yield ("align", name), f"is set, and align.algorithm is `{p.align.algorithm}`: set one or the other"
+        if not is_set and name == p.align.algorithm:
+            yield ("align", name), f"is null, and align.algorithm is `{name}`: docs/training.md has an example"
+    if p.align.enabled and p.align.algorithm != "dpo" and p.align.method in UNMERGEABLE:
+        yield (
+            ("align", "method"),
+            f"{p.align.method} goes with dpo; take lora, or another method, for {p.align.algorithm}",
+        )
+
+
+def _kto(p: Params) -> Iterator[Problem]:
+    if not p.align.enabled or p.align.algorithm != "kto":
+        return
+    tasks = [p.prepare.tasks[task] for task in p.align.tasks if task in p.prepare.tasks]
+    if tasks and not any(getattr(task, "rejected", None) for task in tasks):
+        yield (
+            ("align", "tasks"),
+            "none has rejected answers: KTO learns from wanted answers and from others",
+        )
+    if p.align.micro_batch_size == 1:
+        yield ("align", "micro_batch_size"), "must be 2 or more: KTO compares an answer with those beside it"
+
+
+def _online(p: Params) -> Iterator[Problem]:
+    """What rloo and grpo need: whole groups of answers in a batch, room for a prompt, rewards that are there."""
+    name = p.align.algorithm
+    online = getattr(p.align, name)
+    if not p.align.enabled or name not in ("rloo", "grpo") or online is None:
+        return
+    path: Path = ("align", name)
+    if p.align.batch_size % online.generations:
+        yield (*path, "generations"), f"{online.generations} does not divide align.batch_size {p.align.batch_size}"
+    if p.align.max_length - online.max_new_tokens < LEAST_PROMPT:
+        yield (*path, "max_new_tokens"), f"leaves no {LEAST_PROMPT} tokens of align.max_length for a prompt"
+    for index, term in enumerate(online.rewards):
+        where = (*path, "rewards", index)
+        if term.kind == "model" and not p.reward.enabled:
+            yield (*where, "kind"), "is `model`, and reward.enabled is false: there is no reward model"
+        if term.kind == "file" and not (_is_within(term.file) and term.file.endswith(".py")):
+            yield (*where, "file"), f"`{term.file}` is no .py file below rewards/"
+    if p.align.divergence is not None:
+        yield ("align", "divergence"), f"must be null: the loss of {name} does not fall while it learns"
+    if not any(term.weight for term in online.rewards):
+        yield (*path, "rewards"), "weigh 0 in all: nothing would be learnt"
+
+
 CHECKS: tuple[Check, ...] = (
     _sources,
     _clean_tasks,
@@ -328,13 +397,18 @@ CHECKS: tuple[Check, ...] = (
     _variants,
     _shares,
     _length,
+    _twice(lambda p: p.reward.tasks, "reward", "tasks"),
     _twice(lambda p: p.align.tasks, "align", "tasks"),
     _twice(lambda p: p.compress.methods, "compress", "methods"),
     _twice(lambda p: p.predict.variants, "predict", "variants"),
     _tasks,
     _audits("balance", lambda p: p.balance.audits),
     _audits("fairness", lambda p: p.fairness.audits),
+    _reward,
     _align,
     _adapters,
     _bitsandbytes,
+    _algorithm,
+    _kto,
+    _online,
 )

@@ -1,4 +1,4 @@
-"""The sections of params.yaml that train: `sft` and `align`, and what they share."""
+"""The sections of params.yaml that train: `sft`, `reward` and `align`, and what they share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from clew.params_section import Count, Name, Positive, Section, Share
+from clew.params_section import Count, Name, Positive, Regex, Section, Share
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -189,12 +189,171 @@ class Sft(Optimisation):
         return self
 
 
-class Align(Optimisation):
-    """Preference training from the sft model (DPO, Rafailov et al., 2023), or a pass-through. Pairs weigh alike."""
+class Reward(Optimisation):
+    """A reward model from preference pairs (Bradley and Terry, 1952; TRL's RewardTrainer), or none."""
 
     enabled: bool
-    algorithm: Literal["dpo"]
     tasks: tuple[Name, ...]
-    pairs: Count
-    """Preference pairs at most, taken evenly from the tasks."""
+    """Tasks whose rows have a rejected answer."""
+    rows: Count
+    """Preference pairs at most, taken evenly from the tasks. Each counts in the loss as much as its row weighs."""
+    center: Annotated[float, Field(ge=0)]
+    """Pulls the rewards to a mean of 0 (Eisenstein et al., 2023, recommend 0.01)."""
+    bins: Count
+    """Of the reliability diagram and the expected calibration error, on the valid split's pairs."""
+    resamples: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+
+
+class Dpo(Section):
+    """Direct preference optimisation (Rafailov et al., 2023), without a reward model."""
+
+    loss: Literal["sigmoid", "ipo", "hinge", "robust"]
+    """sigmoid: the paper's. ipo: Azar et al. (2023). hinge: Zhao et al. (2023). robust: Chowdhury et al. (2024)."""
     beta: Positive
+    """How dear it is to move away from the sft model; with `ipo` its tau."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]
+    """With `robust`: the probability that a pair is the wrong way round; else 0."""
+    row_weights: bool
+    """Whether a pair counts as much as its row weighs. Pairs are then computed one by one, which is slower on a GPU."""
+
+    @model_validator(mode="after")
+    def _smoothing(self) -> Dpo:
+        if (self.loss == "robust") != (self.label_smoothing > 0):
+            raise ValueError("`label_smoothing` goes with `loss: robust`, and is 0 otherwise")
+        return self
+
+
+class Kto(Section):
+    """Learning from answers that are wanted or not, unpaired (KTO, Ethayarajh et al., 2024)."""
+
+    beta: Positive
+    wanted_weight: Positive
+    unwanted_weight: Positive
+    """Of the losses. The paper wants wanted_weight times their number and the same of the others within 1 to 4/3."""
+
+
+class ModelReward(Section):
+    """What the reward model says."""
+
+    kind: Literal["model"]
+    weight: float
+
+
+class RightReward(Section):
+    """1 where the answer is the row's completion (case and punctuation aside), else 0."""
+
+    kind: Literal["right"]
+    weight: float
+
+
+class LengthReward(Section):
+    """1 up to so many words; beyond, that many by the words there are."""
+
+    kind: Literal["length"]
+    words: Count
+    weight: float
+
+
+class FormatReward(Section):
+    """1 where the whole answer matches the pattern, else 0."""
+
+    kind: Literal["format"]
+    pattern: Regex
+    weight: float
+
+
+class RepetitionReward(Section):
+    """The share of an answer's n-grams of words that came before in it: give it a negative weight."""
+
+    kind: Literal["repetition"]
+    ngram: Count
+    weight: float
+
+
+class FileReward(Section):
+    """A function of yours, in a file below rewards/ (see rewards/README.md)."""
+
+    kind: Literal["file"]
+    file: str
+    function: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    weight: float
+
+
+RewardTerm = Annotated[
+    ModelReward | RightReward | LengthReward | FormatReward | RepetitionReward | FileReward,
+    Field(discriminator="kind"),
+]
+
+
+class Hacking(Section):
+    """When to warn that the reward is being gamed: answers that change beyond these bounds while the reward rises."""
+
+    steps: Count
+    """Steps at either end that are compared by their means."""
+    length: Annotated[float, Field(gt=1)]
+    """Mean length by that of the start: warned of above it, and below 1 / it."""
+    repetition: Share
+    """Rise of the share of repeated 3-grams of tokens within an answer."""
+    distinct: Share
+    """Fall of distinct-2 (Li et al., 2016): different pairs of neighbouring tokens by all of them, in a step."""
+    kl: Positive
+    """Mean Kullback-Leibler divergence from the sft model, in nats a token."""
+
+
+class Online(Section):
+    """What rloo and grpo share: answers are drawn from the model as it is, and rewarded."""
+
+    generations: Annotated[int, Field(ge=2)]
+    """Answers a prompt; a divisor of batch_size, which counts answers."""
+    max_new_tokens: Count
+    temperature: Positive
+    beta: Positive
+    """Weight of the Kullback-Leibler divergence from the sft model."""
+    epsilon: Annotated[float, Field(gt=0, lt=1)]
+    """Clips the ratio of probabilities (as PPO does)."""
+    rewards: Annotated[tuple[RewardTerm, ...], Field(min_length=1)]
+    """Added up, each with its weight."""
+    hacking: Hacking
+
+
+class Rloo(Online):
+    """REINFORCE against the mean of a prompt's other answers (RLOO, Ahmadian et al., 2024)."""
+
+    normalize_advantages: bool
+
+
+class Grpo(Online):
+    """Group relative policy optimisation (Shao et al., 2024)."""
+
+    loss: Literal["grpo", "bnpo", "dr_grpo", "dapo"]
+    """How tokens are averaged: grpo within answers, bnpo over the batch, dr_grpo over max_new_tokens, dapo over all."""
+    scale_rewards: Literal["group", "batch", "none"]
+    """Whose standard deviation rewards are divided by."""
+
+
+class HeldOut(Section):
+    """The sft and the aligned model on rows of the valid split: which answers they prefer, which the rewards prefer."""
+
+    rows: Count
+    """Rows at most, taken evenly from the tasks."""
+    max_new_tokens: Count
+    """Of their answers, which the reward model compares (without one they are not written)."""
+    resamples: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+
+
+class Align(Optimisation):
+    """RLHF from the sft model: from preferences or from rewards, or a pass-through."""
+
+    enabled: bool
+    algorithm: Literal["dpo", "kto", "rloo", "grpo"]
+    """Its section below is set, the others are null."""
+    tasks: tuple[Name, ...]
+    rows: Count
+    """Rows at most, taken evenly from the tasks: pairs for dpo, rated rows for kto, prompts for rloo and grpo."""
+    held_out: HeldOut | None
+    dpo: Dpo | None
+    kto: Kto | None
+    rloo: Rloo | None
+    grpo: Grpo | None

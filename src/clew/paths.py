@@ -21,6 +21,7 @@ PREDICTIONS = Path("data/predictions")  # PREDICTIONS / <variant>.parquet
 MODELS = Path("models")  # MODELS / <variant>
 BASE = MODELS / "base"
 SFT = MODELS / "sft"
+REWARD = MODELS / "reward"  # a note where none was trained
 ALIGNED = MODELS / "aligned"
 
 METRICS = Path("metrics")
@@ -31,6 +32,7 @@ SELECT_METRICS = METRICS / "select.json"
 AUGMENT_METRICS = METRICS / "augment.json"
 DATA_BIAS = METRICS / "data_bias.json"
 SFT_METRICS = METRICS / "sft.json"
+REWARD_METRICS = METRICS / "reward.json"
 ALIGN_METRICS = METRICS / "align.json"
 QUALITY = METRICS / "quality.json"
 FAIRNESS = METRICS / "fairness.json"
@@ -39,13 +41,18 @@ RUNTIME = METRICS / "runtime"  # RUNTIME / <stage>.json: volatile, in git, never
 
 PLOTS = METRICS / "plots"
 SFT_LOSS = PLOTS / "sft_loss.csv"
+REWARD_LOSS = PLOTS / "reward_loss.csv"
+RELIABILITY = PLOTS / "reward_reliability.csv"
 ALIGN_LOSS = PLOTS / "align_loss.csv"
+ALIGN_STEPS = PLOTS / "align_steps.csv"
 CONFUSION = PLOTS / "confusion.csv"
 QUALITY_PLOT = PLOTS / "quality.csv"
 FAIRNESS_PLOT = PLOTS / "fairness.csv"
 
 REPORT = Path("reports/report.html")
 MODEL_CARD = Path("reports/model_card.md")
+
+REWARDS = Path("rewards")  # reward functions of the user, in git
 
 FEATURES = Path(".clew/features")  # embeddings by content: made again where they are not there
 LIVE = Path(".clew/live")  # LIVE / <stage>: curves of a training that goes on

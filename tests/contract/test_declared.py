@@ -196,7 +196,7 @@ def test_what_a_stage_reads_and_writes_is_what_it_declares(stage: str) -> None:
 
 def test_every_ledger_is_the_out_of_the_stage_that_writes_it() -> None:
     writers = [stage for stage in STAGES if paths.ledger(stage).as_posix() in _paths_used(stage)]
-    assert writers == ["align", "augment", "balance", "clean", "prepare", "select", "sft", "split"]
+    assert writers == ["align", "augment", "balance", "clean", "prepare", "reward", "select", "sft", "split"]
     assert all(paths.ledger(stage).as_posix() in _outs(stage) for stage in writers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,18 @@ OPTIMISATION = {
     "liger": False,
     "checkpoint_steps": 2,
     "divergence": None,
+}
+
+
+ALIGNMENT = {"enabled": True, "algorithm": "dpo", "tasks": ("stress",), "rows": 8}
+DPO = {"loss": "sigmoid", "beta": 0.1, "label_smoothing": 0.0, "row_weights": False}
+ONLINE = {
+    "generations": 2,
+    "max_new_tokens": 6,
+    "temperature": 1.0,
+    "beta": 0.05,
+    "epsilon": 0.2,
+    "hacking": {"steps": 2, "length": 1.5, "repetition": 0.2, "distinct": 0.2, "kl": 1.0},
 }
 
 
@@ -129,5 +142,18 @@ def sft_params(**changes: Any) -> params.Sft:
 
 def align_params(**changes: Any) -> params.Align:
     """A section for the tiny model."""
-    alignment = {"enabled": True, "algorithm": "dpo", "tasks": ("stress",), "pairs": 8, "beta": 0.1}
-    return params.Align(**{**OPTIMISATION, **alignment, **changes})
+    own = dict.fromkeys(("held_out", "dpo", "kto", "rloo", "grpo"))
+    return params.Align(**{**OPTIMISATION, **own, "dpo": DPO, **ALIGNMENT, **changes})
+
+
+def online_params(algorithm: str, *, rewards: Sequence[dict[str, Any]], **changes: Any) -> params.Align:
+    """A section of rloo or grpo for the tiny model."""
+    more = {"loss": "dapo", "scale_rewards": "group"} if algorithm == "grpo" else {"normalize_advantages": False}
+    own = {"dpo": None, "algorithm": algorithm, algorithm: {**ONLINE, "rewards": tuple(rewards), **more}}
+    return align_params(**{"lora": {**LORA, "dropout": 0.0}, **own, **changes})
+
+
+def reward_params(**changes: Any) -> params.Reward:
+    """A section for the tiny model."""
+    own = {"enabled": True, "tasks": ("stress",), "rows": 8, "center": 0.0, "bins": 5}
+    return params.Reward(**{**OPTIMISATION, **own, "resamples": 200, "confidence": 0.95, **changes})

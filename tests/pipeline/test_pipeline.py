@@ -59,7 +59,7 @@ def _stages_alive(folder: Path) -> list[psutil.Process]:
     return alive
 
 
-@pytest.mark.parametrize("stage", ["sft", "align"])
+@pytest.mark.parametrize("stage", ["sft", "reward", "align"])
 def test_killed_training_leaves_no_child_and_resumes_to_the_same_bytes(tiny: Path, tmp_path: Path, stage: str) -> None:
     folder = tmp_path / "killed"
     shutil.copytree(tiny, folder, symlinks=True)
@@ -95,6 +95,7 @@ def test_no_row_is_lost_between_stages(tiny: Path) -> None:
         return int(pq.read_metadata(tiny / "data" / f"{name}.parquet").num_rows)
 
     sides = sum(rows(f"splits/{side}") for side in ("train", "valid", "test"))
+    figures = {name: json.loads((tiny / f"metrics/{name}.json").read_text()) for name in ("sft", "reward", "align")}
     chain = {  # stage: rows in, rows out
         "prepare": (None, rows("rows")),
         "clean": (rows("rows"), rows("clean")),
@@ -102,7 +103,9 @@ def test_no_row_is_lost_between_stages(tiny: Path) -> None:
         "select": (rows("splits/train"), rows("selected")),
         "augment": (rows("selected"), rows("augmented")),
         "balance": (rows("augmented"), rows("train")),
-        "align": (rows("train"), json.loads((tiny / "metrics/align.json").read_text())["pairs"]["all"]),
+        "sft": (rows("train"), figures["sft"]["rows"]["train"]),
+        "reward": (rows("train"), figures["reward"]["pairs"]["all"]),
+        "align": (rows("train"), figures["align"]["pairs"]["all"]),
     }
     assert {path.stem for path in (tiny / "data/ledger").glob("*.parquet")} == set(chain)
     for stage, (rows_in, rows_out) in chain.items():
@@ -187,7 +190,7 @@ def test_dvc_reads_the_metrics_plots_and_artifacts(tiny: Path) -> None:
     from dvc.repo import Repo
 
     with Repo(str(tiny)) as repo:
-        assert set(repo.artifacts.read()["dvc.yaml"]) == {"base", "sft", "aligned", "int8"}
+        assert set(repo.artifacts.read()["dvc.yaml"]) == {"base", "sft", "reward", "aligned", "int8"}
 
 
 def test_a_typo_stops_the_pipeline_at_once(tiny: Path, tmp_path: Path) -> None:
@@ -212,3 +215,49 @@ def test_align_switched_off_passes_the_sft_model_on(tiny: Path, tmp_path: Path) 
     digests = {out["path"]: out["md5"] for stage in ("sft", "align") for out in _lock(folder)[stage]["outs"]}
     assert digests["models/aligned"] == digests["models/sft"]
     assert json.loads((folder / "metrics/align.json").read_text()) == {"enabled": False}
+
+
+def test_sft_reward_and_rl_are_one_chain_in_the_lock(tiny: Path, tmp_path: Path) -> None:
+    """With grpo and the reward model: what one stage made is what the next one was given, to the digest."""
+    folder = tmp_path / "grpo"
+    shutil.copytree(tiny, folder, symlinks=True)
+    params = folder / "params.yaml"
+    tree = YAML(typ="safe").load(params.read_text())
+    hacking = {"steps": 2, "length": 1.5, "repetition": 0.2, "distinct": 0.2, "kl": 1.0}
+    rewards = [
+        {"kind": "model", "weight": 1.0},
+        {"kind": "file", "file": "mine.py", "function": "short", "weight": 0.5},
+    ]
+    tree["align"] |= {
+        "algorithm": "grpo",
+        "rows": 4,
+        "divergence": None,
+        "dpo": None,
+        "grpo": {
+            "generations": 2,
+            "max_new_tokens": 8,
+            "temperature": 1.0,
+            "beta": 0.04,
+            "epsilon": 0.2,
+            "loss": "dapo",
+            "scale_rewards": "group",
+            "rewards": rewards,
+            "hacking": hacking,
+        },
+        "held_out": {"rows": 4, "max_new_tokens": 8, "resamples": 200, "confidence": 0.95},
+    }
+    with params.open("w") as file:
+        YAML(typ="safe").dump(tree, file)
+    mine = folder / "rewards/mine.py"
+    mine.write_text("def short(completions, rows):\n    return [1 / (1 + len(text)) for text in completions]\n")
+    run([DVC, "repro", "align"], folder)
+    lock = _lock(folder)
+    made = {out["path"]: out["md5"] for stage in ("sft", "reward") for out in lock[stage]["outs"]}
+    for stage, models in {"reward": ["models/sft"], "align": ["models/sft", "models/reward"]}.items():
+        given = {dep["path"]: dep["md5"] for dep in lock[stage]["deps"]}
+        assert [given[path] for path in models] == [made[path] for path in models]
+    metrics = json.loads((folder / "metrics/align.json").read_text())
+    assert metrics["algorithm"] == "grpo"
+    assert metrics["held_out"]["win_rate"]["n"] == 4
+    mine.write_text("def short(completions, rows):\n    return [2 / (1 + len(text)) for text in completions]\n")
+    assert "modified" in run([DVC, "status", "align"], folder).stdout

@@ -54,7 +54,7 @@ def test_every_error_is_told_at_once_with_line_value_and_nearest_name(tmp_path: 
     assert f"params.yaml:{line('patients:')}: sft.patients: unknown name. Did you mean `patience`?" in said
     assert "sft.patience: missing" in said
     assert f"params.yaml:{line('reweigh:')}: balance.reweigh: input should be a valid boolean, not 3" in said
-    assert f"params.yaml:{line('beta2:')}: align.beta2: unknown name. Did you mean `beta`?" in said
+    assert f"params.yaml:{line('dpo:')}: align.dpo.beta2: unknown name. Did you mean `beta`?" in said
 
 
 def test_what_right_sections_say_of_each_other_is_told_beside_what_is_wrong_by_itself(tmp_path: Path) -> None:
@@ -88,9 +88,23 @@ def test_names_of_other_sections_are_checked(tmp_path: Path) -> None:
         ("privileged: he,", "privileged: hee,", "`hee` is not declared; did you mean `he`?"),
         ('favorable: "yes"', 'favorable: "yess"', "`yess` is not declared; did you mean `yes`?"),
         ('favorable: "yes"', "favorable: correct", "`correct` is about predictions"),
-        ("tasks: [stress, exam]", "tasks: [stress, dialogues]", "`dialogues` has no rejected answers"),
-        ("tasks: [stress, exam]", "tasks: []", "is empty; name a task whose rows have a rejected answer"),
-        ("tasks: [stress, exam]", "tasks: [exam, exam]", "`exam` stands there twice"),
+        *[
+            ("tasks: [stress, exam]\n  rows: 96\n  held_out", f"tasks: [{tasks}]\n  rows: 96\n  held_out", said)
+            for tasks, said in [
+                ("stress, dialogues", "align.tasks.1: `dialogues` has no rejected answers"),
+                ("", "align.tasks: is empty; name a task whose rows have a rejected answer"),
+                ("exam, exam", "align.tasks.1: `exam` stands there twice"),
+            ]
+        ],
+        (
+            "enabled: false\n  tasks: [stress, exam]",
+            "enabled: true\n  tasks: [vignettes]",
+            "reward.tasks.0: `vignettes` has",
+        ),
+        ("algorithm: dpo", "algorithm: ppo", "align.algorithm: input should be"),
+        ("algorithm: dpo", "algorithm: grpo", "align.dpo: is set, and align.algorithm is `grpo`"),
+        ("algorithm: dpo", "algorithm: grpo", "align.grpo: is null, and align.algorithm is `grpo`"),
+        ("{loss: sigmoid, ", "{loss: robust, ", "`label_smoothing` goes with `loss: robust`"),
         ("tasks: [stress, abstracts]", "tasks: [exam]", "`exam` has no labels to doubt"),
         ("keep: {stress: 0.75}", "keep: {stres: 0.5}", "select.keep.stres: `stres` is not declared; did you mean"),
         ("keep: {stress: 0.75}", "keep: {stress: 1.5}", "neither a share of the rows (0.5, 1.0) nor a number of them"),
@@ -162,8 +176,8 @@ def test_names_of_other_sections_are_checked(tmp_path: Path) -> None:
         ("seed: 13", "seeed: 13", "seeed: unknown name. Did you mean `seed`?"),
         ("kind: text", "kind: txt", "'txt'"),
         (
-            "beta: 0.1\n  method: lora\n  lora:\n    rank: 8\n    alpha: 16\n    dropout: 0.0",
-            "beta: 0.1\n  method: lora\n  lora:\n    rank: 8\n    alpha: 16\n    dropout: 0.1",
+            "docs/training.md\n  method: lora\n  lora:\n    rank: 8\n    alpha: 16\n    dropout: 0.0",
+            "docs/training.md\n  method: lora\n  lora:\n    rank: 8\n    alpha: 16\n    dropout: 0.1",
             "align.lora.dropout: must be 0",
         ),
         ("kind: text", "kidn: text", "prepare.tasks.dialogues: `kind` is missing; is it `kidn`?"),
@@ -299,3 +313,74 @@ def test_a_template_of_multiple_choice_may_use_the_prompt(tmp_path: Path) -> Non
     prompts = {"templates": ["{{ prompt }} Only the letter.", "{{ prompt | upper }}"], "copies": 2}
     tree["augment"]["tasks"] = {"exam": off | {"prompts": prompts}}
     assert _load(tmp_path, json.dumps(tree)).augment.tasks["exam"].prompts
+
+
+KTO = "{beta: 0.1, wanted_weight: 1.0, unwanted_weight: 1.0}"
+GRPO = (
+    "{generations: 4, max_new_tokens: 32, temperature: 1.0, beta: 0.04, epsilon: 0.2, loss: dapo, scale_rewards: group,"
+    " hacking: {steps: 5, length: 1.5, repetition: 0.1, distinct: 0.2, kl: 1.0}, rewards: [REWARD]}"
+)
+RIGHT = "{kind: right, weight: 1.0}"
+
+
+def _aligned_by(algorithm: str, section: str) -> str:
+    own = "dpo: {loss: sigmoid, beta: 0.1, label_smoothing: 0.0, row_weights: false}"
+    assert own in TEXT
+    text = TEXT.replace("algorithm: dpo", f"algorithm: {algorithm}").replace(own, "dpo: null")
+    head, tail = text.split("\nalign:")
+    if algorithm == "grpo":
+        tail = re.sub(r"divergence: .*", "divergence: null", tail)
+    text = f"{head}\nalign:{tail}"
+    return re.sub(rf"(?m)^  {algorithm}: null.*", f"  {algorithm}: {section}", text)
+
+
+@pytest.mark.parametrize(("algorithm", "section"), [("kto", KTO), ("grpo", GRPO.replace("REWARD", RIGHT))])
+def test_other_algorithms_of_alignment_are_valid(tmp_path: Path, algorithm: str, section: str) -> None:
+    assert getattr(_load(tmp_path, _aligned_by(algorithm, section)).align, algorithm) is not None
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        (
+            GRPO.replace("generations: 4", "generations: 3"),
+            "align.grpo.generations: 3 does not divide align.batch_size 8",
+        ),
+        (GRPO.replace("generations: 4", "generations: 1"), "align.grpo.generations: input should be greater than or"),
+        (
+            GRPO.replace("max_new_tokens: 32", "max_new_tokens: 630"),
+            "leaves no 16 tokens of align.max_length for a prompt",
+        ),
+        (GRPO.replace("REWARD", ""), "align.grpo.rewards"),
+        (GRPO.replace("REWARD", "{kind: right, weight: 0.0}"), "align.grpo.rewards: weigh 0 in all"),
+        (
+            GRPO.replace("REWARD", "{kind: model, weight: 1.0}"),
+            "rewards.0.kind: is `model`, and reward.enabled is false",
+        ),
+        (
+            GRPO.replace("REWARD", "{kind: file, file: ../a.py, function: f, weight: 1.0}"),
+            "`../a.py` is no .py file below",
+        ),
+        (GRPO.replace("REWARD", "{kind: format, pattern: '(', weight: 1.0}"), "not a regular expression"),
+    ],
+)
+def test_a_wrong_value_of_grpo_is_told(tmp_path: Path, section: str, said: str) -> None:
+    assert said in _problems(tmp_path, _aligned_by("grpo", section.replace("REWARD", RIGHT)))
+
+
+def test_kto_without_both_classes_or_with_answers_alone_is_refused(tmp_path: Path) -> None:
+    text = _aligned_by("kto", KTO).replace("rejected: true", "rejected: false")
+    head, tail = text.split("\nalign:")
+    said = _problems(tmp_path, f"{head}\nalign:{tail.replace('micro_batch_size: 8', 'micro_batch_size: 1')}")
+    assert "align.tasks: none has rejected answers: KTO learns from wanted answers and from others" in said
+    assert "align.micro_batch_size: must be 2 or more" in said
+
+
+def test_a_loss_that_need_not_fall_is_not_watched_and_a_reward_model_is_whole(tmp_path: Path) -> None:
+    text = _aligned_by("grpo", GRPO.replace("REWARD", RIGHT)).replace(
+        "divergence: null", "divergence: {window: 5, factor: 2.0}"
+    )
+    assert "align.divergence: must be null: the loss of grpo does not fall while it learns" in _problems(tmp_path, text)
+    head, tail = TEXT.split("\nreward:")
+    tail = tail.replace("\n  enabled: false", "\n  enabled: true", 1).replace("method: lora", "method: qlora", 1)
+    assert "reward.method: a reward model is trained full, or by lora" in _problems(tmp_path, f"{head}\nreward:{tail}")

@@ -45,7 +45,7 @@ def run(evaluate: params.Evaluate, predict: params.Predict, compress: params.Com
 
 def _check_nothing_left_over(variants: Sequence[str], methods: Sequence[str]) -> None:
     """Refuse files of variants that params.yaml no longer names: dvc.lock would hold them, and no clone makes them."""
-    made = {paths.MODELS / name for name in (paths.BASE.name, paths.SFT.name, paths.ALIGNED.name, *methods)}
+    made = {paths.BASE, paths.SFT, paths.REWARD, paths.ALIGNED, *(paths.MODELS / name for name in methods)}
     predicted = {paths.PREDICTIONS / f"{variant}.parquet" for variant in variants}
     for folder, wanted, param in (
         (paths.PREDICTIONS, predicted, "predict.variants"),

@@ -6,13 +6,17 @@ the model as it was. Its log-probabilities are computed once, before the first s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clew.errors import DataError, ModelError
-from clew.training import data, fed
+from clew.training import choice, data, device, fed, lesson, loop
 from clew.training.data import Example
+from clew.training.lesson import Lesson
+
+if TYPE_CHECKING:
+    from clew import params_training as params
 
 
 @dataclass(frozen=True)
@@ -27,40 +31,78 @@ class Pair:
         return max(len(self.chosen), len(self.rejected))
 
 
-def choose_pairs(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str], limit: int) -> list[Mapping[str, Any]]:
-    """At most `limit` rows with a rejected answer, as evenly from the tasks as they allow, by row_id.
+def plan(align: params.Align, own: params.Dpo, where: device.Device, tokenizer: Any, rows: Any, seed: int) -> Lesson:
+    """The pairs of `rows`, in the order in which they are fed."""
 
-    By row_id: a choice that does not change with the order of the rows. Raises DataError where a task has none.
+    def fit(row: choice.Row) -> Pair:
+        return encode_pair(tokenizer, row, align.max_length, "align")
+
+    chosen = choice.choose(rows, align.tasks, align.rows, choice.check_pair, fit, "align.tasks")
+    pairs = sorted(chosen.items, key=len)
+    order = data.feeding_order([len(pair) for pair in pairs], align.batch_size, align.epochs, seed, "align.epochs")
+
+    def build(_: int, model: Any, adapter: Any, arguments: dict[str, Any]) -> Any:
+        from trl import DPOConfig
+
+        config = DPOConfig(
+            **arguments,
+            beta=own.beta,
+            loss_type=own.loss,
+            label_smoothing=own.label_smoothing,
+            precompute_ref_log_probs=True,
+        )
+        trainer = make_trainer_class(weighted=own.row_weights)(
+            model=model,
+            args=loop.single_gpu(config),
+            data_collator=make_collator(tokenizer.pad_token_id),
+            train_dataset=make_dataset(pairs),
+            processing_class=tokenizer,
+            peft_config=adapter,
+        )
+        if adapter is not None:
+            with where.autocast():  # flash attention takes no float32
+                lesson.prove_reference(trainer.model, trainer.data_collator(list(make_dataset(pairs[:1]))))
+        trainer.train_dataset = trainer.train_dataset.select(order)
+        return trainer
+
+    return Lesson(
+        chosen,
+        [(pair.chosen.row_id, pair.chosen.cut) for pair in pairs],
+        len(order),
+        2 * len(pairs[-1]),
+        build,
+        lambda fitted: _metrics(fitted, pairs, len(order)),
+        lambda fitted: lesson.lines(fitted.history, {"margin": "rewards/margins"}),
+    )
+
+
+def _metrics(fitted: loop.Fitted, pairs: Sequence[Pair], fed: int) -> dict[str, Any]:
+    tail = lesson.last(fitted.history)
+    examples = [example for pair in pairs for example in (pair.chosen, pair.rejected)]
+    return lesson.shared(fitted) | {
+        "pairs": {"all": len(pairs), "fed": fed, **Counter(pair.task for pair in pairs)},
+        "rows_cut": sum(pair.chosen.cut for pair in pairs),
+        "tokens": sum(len(example) for example in examples),
+        # Over the last quarter of the steps, each pair judged just before it was trained on.
+        "reward_accuracy": sum(entry["rewards/accuracies"] for entry in tail) / len(tail),
+        "reward_margin": sum(entry["rewards/margins"] for entry in tail) / len(tail),
+    }
+
+
+def encode_pair(tokenizer: Any, row: Mapping[str, Any], max_length: int, where: str) -> Pair:
+    """A row as a pair in tokens; the prompt is cut alike on both sides where it must be.
+
+    where: the section whose max_length it is. Raises Unfit where an answer does not fit.
     """
-    left: dict[str, list[Mapping[str, Any]]] = {}
-    for task in tasks:
-        candidates = {row["row_id"]: row for row in rows if row["task"] == task and row["rejected"] is not None}
-        if not candidates:
-            raise DataError(
-                f"no training row of task `{task}` has a rejected answer",
-                where="align.tasks",
-                fix=f"Set prepare.tasks.{task}.rejected: true, take the task out, or set align.enabled: false.",
-            )
-        left[task] = [candidates[row_id] for row_id in sorted(candidates)]
-    chosen: list[Mapping[str, Any]] = []
-    while len(chosen) < limit and any(left.values()):
-        for task in tasks:
-            if left[task] and len(chosen) < limit:
-                chosen.append(left[task].pop(0))
-    return chosen
-
-
-def encode_pairs(tokenizer: Any, rows: Sequence[Mapping[str, Any]], max_length: int) -> list[Pair]:
-    """The pairs in tokens; the prompt is cut alike on both sides where it must be."""
-    pairs = []
-    for row in rows:
+    try:
         chosen, rejected = (
-            data.encode(tokenizer, row, max_length, "align.max_length", completion=row[side])
+            data.encode(tokenizer, row, max_length, f"{where}.max_length", completion=row[side])
             for side in ("completion", "rejected")
         )
-        prompt = min(chosen.prompt, rejected.prompt, key=len)
-        pairs.append(Pair(row["task"], with_prompt(chosen, prompt), with_prompt(rejected, prompt)))
-    return pairs
+    except data.TooLong as error:
+        raise choice.Unfit("too_long", error.what) from None
+    prompt = min(chosen.prompt, rejected.prompt, key=len)
+    return Pair(row["task"], with_prompt(chosen, prompt), with_prompt(rejected, prompt))
 
 
 def with_prompt(example: Example, prompt: list[int]) -> Example:
@@ -69,7 +111,7 @@ def with_prompt(example: Example, prompt: list[int]) -> Example:
 
 
 def make_dataset(pairs: Sequence[Pair]) -> Any:
-    """The pairs in the columns that TRL's collator reads."""
+    """The pairs in the columns that TRL's collator and `make_collator` read."""
     from datasets import Dataset
 
     return Dataset.from_dict(
@@ -77,40 +119,15 @@ def make_dataset(pairs: Sequence[Pair]) -> Any:
             "prompt_ids": [pair.chosen.prompt for pair in pairs],
             "chosen_ids": [pair.chosen.completion for pair in pairs],
             "rejected_ids": [pair.rejected.completion for pair in pairs],
+            "weight": [pair.chosen.weight for pair in pairs],
             "example": list(range(len(pairs))),
         }
     )
 
 
-def prove_reference(model: Any, batch: Mapping[str, Any]) -> None:
-    """Raise ModelError unless the fresh adapter changes nothing: then adapter-off is the model of the sft stage.
-
-    DoRA divides each weight by its length and multiplies again, which changes its last bits. A prompt or prefix begins
-    as other input, and has nothing to prove: adapter-off is off.
-    """
-    import torch
-
-    config = model.active_peft_config
-    if config.is_prompt_learning:
-        return
-    exact = not getattr(config, "use_dora", False)
-
-    tensors = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
-    with torch.no_grad():
-        with_adapter = model(**tensors).logits
-        with model.disable_adapter():
-            without = model(**tensors).logits
-    scale = without.abs().max()
-    if not (torch.equal(with_adapter, without) if exact else (with_adapter - without).abs().max() < 0.02 * scale):
-        raise ModelError(
-            "the fresh adapter changes the model, so its reference would not be the sft model",
-            where="models/sft",
-            fix="Use the versions of the lock; align's adapter must start from zero.",
-        )
-
-
 def make_collator(pad_token_id: int) -> Any:
-    """TRL's own collator (all chosen answers, then all rejected), with `examples`: of which pair each token is."""
+    """TRL's own collator (all chosen answers, then all rejected), with the rows' `weights` and `examples`: of which
+    pair each token is."""
     import torch
     from trl.trainer.dpo_trainer import DataCollatorForPreference
 
@@ -119,25 +136,33 @@ def make_collator(pad_token_id: int) -> Any:
     def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
         batch: dict[str, Any] = pad(rows)
         numbers = torch.tensor([row["example"] for row in rows] * 2)
-        return batch | {"examples": fed.tokens_of(numbers, batch["attention_mask"])}
+        batch["examples"] = fed.tokens_of(numbers, batch["attention_mask"])
+        batch["weights"] = torch.tensor([row["weight"] for row in rows], dtype=torch.float32)
+        return batch
 
     return collate
 
 
-def make_trainer_class() -> Any:
-    """DPOTrainer that takes pairs in tokens and computes the reference once for each pair of the dataset."""
+def make_trainer_class(*, weighted: bool) -> Any:
+    """DPOTrainer that takes pairs in tokens and computes the reference once for each pair of the dataset.
+
+    weighted: the loss is the mean over the pairs of a step, each counted as much as its row weighs. TRL has no weights
+    and several losses, so each pair's loss is asked for by itself.
+    """
     import torch
     from torch.utils.data import DataLoader
     from tqdm import tqdm
     from trl import DPOTrainer
 
     class PairTrainer(DPOTrainer):  # type: ignore[misc]
-        """See `make_trainer_class`; every method is one that DPOTrainer calls."""
+        """See `make_trainer_class`; every method is one that DPOTrainer or Trainer calls."""
 
         fed: fed.Fed
 
         def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
             self.fed.add(inputs.pop("examples"), inputs["completion_mask"].bool(), copies=2)
+            if not weighted:
+                del inputs["weights"]
             return super().training_step(model, inputs, *args, **options)
 
         def _send_telemetry(self) -> None:
@@ -154,6 +179,7 @@ def make_trainer_class() -> Any:
             chosen, rejected = [], []
             for batch in tqdm(loader, desc="reference", unit="batch"):
                 tensors = {key: tensor.to(self.accelerator.device) for key, tensor in batch.items()}
+                del tensors["weights"], tensors["examples"]
                 of_chosen, of_rejected = self.compute_ref_log_probs(self.model, tensors)
                 chosen.append(of_chosen.float().cpu())
                 rejected.append(of_rejected.float().cpu())
@@ -162,4 +188,35 @@ def make_trainer_class() -> Any:
                 dataset = dataset.add_column(column, values.tolist())
             return dataset
 
-    return PairTrainer
+    class WeightedTrainer(PairTrainer):
+        """See `make_trainer_class`."""
+
+        loss_is_scaled_for_ga = True  # by the weights of the whole step
+
+        def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: Any) -> Any:
+            return sum(batch["weights"].sum() for batch in batch_samples).to(device)
+
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: dict[str, Any],
+            return_outputs: bool = False,  # noqa: ARG002 - Trainer's signature
+            num_items_in_batch: Any = None,
+        ) -> Any:
+            weights = inputs.pop("weights")
+            total = weights.sum() if num_items_in_batch is None else num_items_in_batch
+            losses = [
+                super(WeightedTrainer, self).compute_loss(model, _one(inputs, index, len(weights)))
+                for index in range(len(weights))
+            ]
+            return (torch.stack(losses) * weights).sum() / total.where(total > 0, total.new_ones(()))
+
+    return WeightedTrainer if weighted else PairTrainer
+
+
+def _one(inputs: Mapping[str, Any], index: int, pairs: int) -> dict[str, Any]:
+    """One pair of a batch. Tensors of tokens hold all chosen answers, then all rejected ones."""
+    return {
+        name: tensor[[index, index + pairs]] if len(tensor) == 2 * pairs else tensor[[index]]
+        for name, tensor in inputs.items()
+    }

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from clew import io, ledger, params, paths, rows
-from clew.errors import DataError, ModelError
+from clew.errors import ModelError
 from clew.stages import align, compress, predict, sft
-from clew.training import checkpoints, data, device, dpo, loop, record
+from clew.training import checkpoints, data, device, loop, record
 from examples import tiny_model
 
 CPU = device.Device("cpu", "float32", "sdpa")
@@ -197,15 +197,6 @@ def test_align_switched_off_copies_byte_for_byte(here: Path) -> None:
     align.run(tiny_model.align_params(enabled=False), 1)
     assert io.tree_sha256(paths.ALIGNED) == io.tree_sha256(paths.SFT)
     assert io.read_json(paths.ALIGN_METRICS) == {"enabled": False}
-
-
-def test_pairs_come_evenly_from_the_tasks_and_do_not_follow_the_rows_order() -> None:
-    given = tiny_model.rows(6) + [tiny_model.row(n, task="exam") for n in range(10, 12)]
-    chosen = dpo.choose_pairs(given, ("stress", "exam"), 5)
-    assert [row["task"] for row in chosen].count("exam") == 2
-    assert chosen == dpo.choose_pairs(given[::-1], ("stress", "exam"), 5)
-    with pytest.raises(DataError, match=r"no training row of task `exam` has a rejected answer.*align.enabled: false"):
-        dpo.choose_pairs(tiny_model.rows(2), ("exam",), 5)
 
 
 def test_int8_is_smaller_without_pickle_the_same_twice_and_loads(here: Path) -> None:

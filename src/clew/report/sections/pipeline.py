@@ -55,10 +55,13 @@ def data_lane(experiment: Experiment) -> list[Chip]:
 
 def model_lane(p: Mapping[str, Any]) -> list[Chip]:
     """From the base model to the smallest one."""
-    align = f"{p['align']['algorithm'].upper()}, up to {words.plural(p['align']['pairs'], 'pair')}"
+    unit = {"dpo": "pair", "kto": "row"}.get(p["align"]["algorithm"], "prompt")
+    align = f"{p['align']['algorithm'].upper()}, up to {words.plural(p['align']['rows'], unit)}"
+    reward = f"up to {words.plural(p['reward']['rows'], 'pair')}" if p["reward"]["enabled"] else "off: none made"
     lane = [
         ("fetch_model", model_name(p["fetch_model"]["uri"]), False),
         ("sft", method(p["sft"]), False),
+        ("reward", reward, not p["reward"]["enabled"]),
         ("align", align if p["align"]["enabled"] else OFF, not p["align"]["enabled"]),
     ]
     return lane + [(f"compress@{name}", "from the aligned model", False) for name in p["compress"]["methods"]]
