@@ -61,6 +61,8 @@ class Experiment:
     """Stage (sft, align) → its metrics."""
     decisions: Sequence[Decisions]
     cleaned: Cleaned
+    records: Mapping[str, int]
+    """source → how many records of its files were read; one that two tasks read counts once."""
     predictions: Mapping[str, Sequence[Mapping[str, Any]]]
     """variant → predictions; row i is the same row in all of them."""
     prompts: Mapping[str, str]
@@ -99,7 +101,8 @@ def read(params: Mapping[str, Any]) -> Experiment:
         losses={"sft": io.read_csv(paths.SFT_LOSS), "align": io.read_csv(paths.ALIGN_LOSS)},
         training={"sft": io.read_json(paths.SFT_METRICS), "align": io.read_json(paths.ALIGN_METRICS)},
         decisions=[found for stage in STAGES for found in decisions(stage)],
-        cleaned=cleaned.read(params["clean"]["personal_data"]),
+        cleaned=cleaned.read(params["clean"]),
+        records=records(),
         predictions=predictions.read(variants),
         prompts=prompts(),
         digests=digests(variants),
@@ -120,6 +123,14 @@ def decisions(stage: str) -> list[Decisions]:
         for row in counted
     ]
     return sorted(found, key=lambda f: (f.source, f.decision, f.rule or "", f.detail or ""))
+
+
+def records() -> dict[str, int]:
+    """source → records that `prepare` read, each counted once."""
+    by = ["source", "file", "record"]
+    distinct = io.read_table(paths.ledger("prepare"), ledger.SCHEMA, by).group_by(by).aggregate([])
+    counted = distinct.group_by("source").aggregate([([], "count_all")]).to_pylist()
+    return {row["source"]: row["count_all"] for row in counted}
 
 
 def prompts() -> dict[str, str]:

@@ -29,10 +29,15 @@ def build(experiment: Experiment) -> Mapping[str, Any]:
 
 
 def funnel(experiment: Experiment, source: str) -> dict[str, Any]:
-    """The rows of a source that were left after each step that took some, from its records to the split."""
+    """The rows of a source that were left after each step that took some, from its records to the split.
+
+    A record is asked for a row by each task that reads it.
+    """
     ours = [d for d in experiment.decisions if d.source == source]
     records = sum(d.n for d in ours if d.stage == "prepare")
-    left, steps = records, [("records", records, 0)]
+    distinct = experiment.records.get(source, records)
+    first = "records" if distinct == records else f"rows asked of {words.number(distinct, 'count')} records"
+    left, steps = records, [(first, records, 0)]
     for name, taken in _taken(experiment, ours):
         left -= taken
         steps.append((name, left, taken))
@@ -66,7 +71,10 @@ def _rules(experiment: Experiment) -> Iterator[dict[str, Any]]:
         yield {
             "name": words.plain_name(rule),
             "means": data.RULES.get(rule, ""),
-            "examples": [_example(one) for one in examples],
+            "sources": [
+                {"source": source, "examples": [_example(one) for one in examples if one.source == source]}
+                for source in dict.fromkeys(one.source for one in examples)
+            ],
         }
 
 
@@ -106,6 +114,7 @@ def _annotators(experiment: Experiment) -> Iterator[dict[str, Any]]:
         scale = charts.Scale(0, 1)
         yield {
             "task": words.plain_name(task),
+            "source": experiment.prepare[task]["source"],
             "alpha": found.get("alpha"),
             "people": [
                 {
@@ -120,9 +129,10 @@ def _annotators(experiment: Experiment) -> Iterator[dict[str, Any]]:
 
 
 def _balance(experiment: Experiment) -> Iterator[dict[str, Any]]:
-    """Each label's share of its task's rows as they came, after cleaning, and in training."""
+    """By source, each label's share of its task's rows as they came, after cleaning, and in training."""
     scale = charts.Scale(0, 1)
-    for task, labels in experiment.cleaned.balance.items():
+    found = experiment.cleaned.balance.items()
+    for source, task, labels in [(source, task, labels) for source, some in found for task, labels in some.items()]:
         totals = [sum(counts[place] for counts in labels.values()) for place in range(3)]
         if len(labels) > LABELS or not totals[0]:
             continue
@@ -134,4 +144,4 @@ def _balance(experiment: Experiment) -> Iterator[dict[str, Any]]:
                 for n, share in zip(counts, shares, strict=True)
             ]
             lines.append({"label": label, "cells": cells})
-        yield {"task": words.plain_name(task), "lines": lines}
+        yield {"source": source, "task": words.plain_name(task), "lines": lines}

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from clew.report import charts, words
-from clew.report.experiment import Experiment
+from clew.report.cleaned import ORDER
+from clew.report.experiment import STAGES, Experiment
 from clew.report.sections import pipeline
 
 RULES = {
@@ -97,10 +98,15 @@ def of_source(experiment: Experiment, source: str) -> dict[str, Any]:
 
 
 def rules(experiment: Experiment) -> list[dict[str, Any]]:
-    """What was dropped or changed, by stage and rule, with the number for each source."""
+    """What was dropped, changed or sent to review, in the order of stages and rules, with the number for each source.
+
+    Of `clean` the numbers are those of metrics/clean.json: a row that two rules changed counts for both.
+    """
     found: dict[tuple[str, str, str], Counter[str]] = {}
-    for d in experiment.decisions:
-        if d.decision != "kept":
+    for d in sorted(experiment.decisions, key=lambda d: STAGES.index(d.stage)):
+        if d.stage == "clean":
+            found |= _cleaned(experiment)
+        elif d.decision != "kept":
             found.setdefault((d.stage, d.rule or "", d.decision), Counter())[d.source] += d.n
     return [
         {
@@ -113,6 +119,17 @@ def rules(experiment: Experiment) -> list[dict[str, Any]]:
         }
         for (stage, rule, decision), counts in found.items()
     ]
+
+
+def _cleaned(experiment: Experiment) -> dict[tuple[str, str, str], Counter[str]]:
+    """(stage, rule, what became of rows) → source → rows, in the order of the rules."""
+    found: dict[tuple[str, str, str], Counter[str]] = {}
+    for rule in ORDER:
+        for name, decision in (("dropped", "dropped"), ("changed", "changed"), ("review", "kept for review")):
+            for task, counts in experiment.clean["by_task"].items():
+                if n := counts[name].get(rule):
+                    found.setdefault(("clean", rule, decision), Counter())[experiment.prepare[task]["source"]] += n
+    return found
 
 
 def noise(experiment: Experiment) -> list[dict[str, Any]]:
