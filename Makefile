@@ -66,6 +66,8 @@ bench: setup-dev ## measure speed and memory; docs/benchmarks.md keeps the table
 	@python benchmarks/label_noise.py .clew/bench/noisy_sets
 	@python benchmarks/cleaning_downstream.py .clew/bench/noisy_sets
 	@python benchmarks/cleaning_scale.py .clew/bench/cleaning_scale
+	@python benchmarks/training.py .
+	@python benchmarks/predict.py .
 
 lock: ## write both lock files anew from pyproject.toml
 	@rm -rf .clew/lock && $(PYTHON) -m venv .clew/lock

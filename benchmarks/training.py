@@ -1,11 +1,12 @@
 """How fast sft trains, beside a bare TRL script, TRL's defaults and LLaMA-Factory: same model, rows and machine.
 
-    python benchmarks/training.py FOLDER [--rounds 3] [--llamafactory VENV/bin/llamafactory-cli]
+    python benchmarks/training.py FOLDER [--rounds 3] [--llamafactory VENV/bin/python]
 
 FOLDER holds what a finished default experiment made (data/train.parquet, data/splits/valid.parquet, models/base); it is
 only read. Every run is a process of its own of STEPS steps; the ways take turns (A B C … A B C …); medians of rounds.
 
 - clew: `clew stage sft` as it stands, with a measurement of the validation loss and a checkpoint every EVERY steps.
+- clew, padding_free and bfd: the same with sft.packing.
 - bare: TRL's SFTTrainer with the same settings, the same rows in the same order, measurements and checkpoints.
 - bare, tuned: the same in the stage's environment (malloc) and with logits at labelled positions only: what is left
   between it and clew is clew's own work.
@@ -86,6 +87,8 @@ def report(timer: Any, tokens: int, steps: int) -> None:
 def clew() -> None:
     """`clew stage sft`, with a clock."""
     from clew import io, paths, runtime
+
+    runtime._enter_environment(fetches=False)  # as the stage's first act; what follows is imported once
     from clew.training import loop
 
     fit, timer = loop.fit, make_timer()
@@ -160,12 +163,22 @@ def defaults() -> None:
     report(timer, int(trainer._total_train_tokens), STEPS)
 
 
-def llamafactory(command: str, *, recommended: bool) -> dict[str, float]:
-    """`llamafactory-cli train` on the rows that the stage feeds, in this folder."""
+def llamafactory() -> None:
+    """LLaMA-Factory's `train` on the rows that the stage feeds, in this folder; within its own environment."""
+    from llamafactory.train.tuner import run_exp
+
+    timer = make_timer()
+    run_exp(json.loads(Path("llamafactory.json").read_text(encoding="utf-8")), callbacks=[timer])
+    report(timer, json.loads(Path("tokens.json").read_text(encoding="utf-8")), STEPS)
+
+
+def write_llamafactory(*, recommended: bool) -> None:
+    """Its settings: those of its example, or with clew's batch and adapter."""
     from clew import params
 
     section = params.load().sft
     lora = section.lora
+    assert lora is not None
     names = [
         f"layers.{layer}.{'mlp' if name in ('gate_proj', 'up_proj', 'down_proj') else 'self_attn'}.{name}"
         for layer in range(30 - lora.last_layers, 30)
@@ -208,15 +221,7 @@ def llamafactory(command: str, *, recommended: bool) -> dict[str, float]:
             "gradient_accumulation_steps": 1,
             "disable_gradient_checkpointing": True,
         }
-    Path("llamafactory.yaml").write_text(json.dumps(config), encoding="utf-8")
-    began = time.time()
-    done = subprocess.run([command, "train", "llamafactory.yaml"], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr[-3000:])
-    found = json.loads(Path("llamafactory/train_results.json").read_text(encoding="utf-8"))
-    tokens = json.loads(Path("tokens.json").read_text(encoding="utf-8"))
-    seconds = found["train_runtime"]
-    return {"step": seconds / STEPS, "tokens/s": tokens / seconds, "all": time.time() - began}
+    Path("llamafactory.json").write_text(json.dumps(config), encoding="utf-8")
 
 
 def prepare(folder: Path, work: Path) -> None:
@@ -260,16 +265,30 @@ def prepare(folder: Path, work: Path) -> None:
     Path("dataset_info.json").write_text(json.dumps({"rows": information}), encoding="utf-8")
 
 
+def set_packing(packing: str) -> None:
+    """Write sft.packing into params.yaml."""
+    from ruamel.yaml import YAML
+
+    yaml, file = YAML(), Path("params.yaml")
+    tree = yaml.load(file.read_text(encoding="utf-8"))
+    tree["sft"]["packing"] = packing
+    with file.open("w", encoding="utf-8") as target:
+        yaml.dump(tree, target)
+
+
 CHILDREN: dict[str, Callable[[], None]] = {
     "clew": clew,
+    "clew, padding_free": clew,
+    "clew, bfd": clew,
     "bare TRL": bare,
     "bare TRL, tuned": lambda: bare(tuned=True),
     "TRL's defaults": defaults,
 }
+FACTORY = {"LLaMA-Factory, recommended": True, "LLaMA-Factory, same adapter": False}
 
 
-def run(way: str, number: int) -> dict[str, float]:
-    """One process of this way."""
+def run(way: str, number: int, python: str) -> dict[str, float]:
+    """One process of this way, of this interpreter."""
     from clew import runtime
 
     shutil.rmtree(".clew", ignore_errors=True)
@@ -277,7 +296,12 @@ def run(way: str, number: int) -> dict[str, float]:
     Path(RESULT).unlink(missing_ok=True)
     environment = {**os.environ, "BENCH_ROUND": str(number)}
     environment |= runtime.OFFLINE | (runtime.ENVIRONMENT if "tuned" in way else {})
-    command = [sys.executable, str(Path(__file__).resolve()), ".", "--child", way]
+    if way.startswith("clew"):
+        set_packing(way.partition(", ")[2] or "none")
+    if way in FACTORY:
+        write_llamafactory(recommended=FACTORY[way])
+        environment |= {"PYTHONPATH": "", "DISABLE_VERSION_CHECK": "1"}
+    command = [python, str(Path(__file__).resolve()), ".", "--child", way]
     done = subprocess.run(
         command, env=environment | {STARTED: str(time.time())}, capture_output=True, text=True, check=False
     )
@@ -308,29 +332,25 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--llamafactory", type=Path, help="llamafactory-cli of a virtual environment of its own")
+    parser.add_argument("--llamafactory", type=Path, help="the python of a virtual environment that has it")
     parser.add_argument("--ways", nargs="*", help="only these")
     parser.add_argument("--work", type=Path, default=ROOT / ".clew" / "bench" / "training")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
-        CHILDREN[asked.child]()
+        (CHILDREN | dict.fromkeys(FACTORY, llamafactory))[asked.child]()
         return
     os.environ["OMP_NUM_THREADS"] = str(asked.threads)
-    command = str(asked.llamafactory.absolute()) if asked.llamafactory else None
-    prepare(asked.folder.resolve(), asked.work)
-    ways: dict[str, Callable[[int], dict[str, float]]] = {
-        way: lambda number, way=way: run(way, number) for way in CHILDREN
-    }
-    if command:
-        for name, recommended in (("LLaMA-Factory, recommended", True), ("LLaMA-Factory, same adapter", False)):
-            ways[name] = lambda _, recommended=recommended: llamafactory(command, recommended=recommended)
+    ways = dict.fromkeys(CHILDREN, sys.executable)
+    if asked.llamafactory:
+        ways |= dict.fromkeys(FACTORY, str(asked.llamafactory.absolute()))
     if asked.ways:
-        ways = {way: measure for way, measure in ways.items() if way in asked.ways}
+        ways = {way: python for way, python in ways.items() if way in asked.ways}
+    prepare(asked.folder.resolve(), asked.work)
     found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     for number in range(asked.rounds):
-        for way, measure in ways.items():
-            found[way].append(measure(number))
+        for way, python in ways.items():
+            found[way].append(run(way, number, python))
             short = {name: round(value, 2) for name, value in found[way][-1].items()}
             print(f"{number} {way}: {short}", file=sys.stderr, flush=True)
     table(found)

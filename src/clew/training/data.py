@@ -43,13 +43,15 @@ def prompt_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[in
     return _ids(tokenizer, messages, opens_answer=True)
 
 
-def completion_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]], completion: str) -> list[int]:
-    """Token ids of an answer to `messages`, up to and including the stop token.
+def completion_ids(
+    tokenizer: Any, messages: Sequence[Mapping[str, str]], completion: str, prompt: list[int] | None = None
+) -> list[int]:
+    """Token ids of an answer to `messages`, up to and including the stop token. prompt: their ids, where known.
 
     What the template writes after the stop token (often a newline) is never generated, so it is not learnt either.
     Raises ModelError where the template writes the answer otherwise than after the prompt, or does not end it.
     """
-    prompt = prompt_ids(tokenizer, messages)
+    prompt = prompt_ids(tokenizer, messages) if prompt is None else prompt
     answer = [*messages, {"role": "assistant", "content": completion}]
     whole = _ids(tokenizer, answer, opens_answer=False)
     if whole[: len(prompt)] != prompt:
@@ -95,7 +97,7 @@ def encode(
     """
     messages = row["messages"]
     prompt = prompt_ids(tokenizer, messages)
-    answer = completion_ids(tokenizer, messages, row["completion"] if completion is None else completion)
+    answer = completion_ids(tokenizer, messages, row["completion"] if completion is None else completion, prompt)
     room = max_length - len(answer)
     if room < min(len(prompt), MIN_PROMPT):
         raise TooLong(
