@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import string
@@ -126,6 +127,27 @@ def _text(mapping: params.TextMapping, record: Record, render: Render, draw: Dra
     }
 
 
+def _rating(mapping: params.RatingsMapping, record: Record, render: Render, draw: Draw) -> Record:  # noqa: ARG001
+    """One rating: `ratings` puts those of a prompt together. The rater's name is empty where none is declared."""
+    written, answer = render(mapping.rating, record), render(mapping.response, record)
+    try:
+        value = float(written)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise Unfit("rating", "not a number")
+    if not answer:
+        raise Unfit("empty_answer", "no text")
+    rater = "" if mapping.rater is None else render(mapping.rater, record)
+    return {
+        "completion": answer,
+        "label": None,
+        "choices": None,
+        "rejected": None,
+        "annotations": [{"annotator": rater, "label": repr(value)}],
+    }
+
+
 def _tags(mapping: params.TagsMapping, record: Record, render: Render, draw: Draw) -> Record:  # noqa: ARG001
     tokens = [str(token) for token in _list(record, mapping.tokens)]
     tags = [_tag(mapping, tag) for tag in _list(record, mapping.tags)]
@@ -192,5 +214,6 @@ ANSWERS: dict[str, Callable[[Any, Record, Render, Draw], Record]] = {
     "options": _options,
     "text": _text,
     "tags": _tags,
+    "ratings": _rating,
 }
 """kind of mapping → completion, label, choices and rejected of a record; annotations, or tokens and tags."""

@@ -56,39 +56,46 @@ _render = functools.cache(mapping.renderer)
 
 def made(job: Job, chunk: records.Chunk) -> Made:
     """Pure: the same chunk, the same rows."""
-    found = [_row(job, record, chunk.file, number) for number, record in enumerate(records.records(chunk), chunk.first)]
-    fit = [row for row in found if "reason" not in row]
-    unfit = (row for row in found if row.get("reason", MISSING) != MISSING)
-    return Made(
+    return told(
         chunk.file,
+        [row(job, record, chunk.file, number) for number, record in enumerate(records.records(chunk), chunk.first)],
+    )
+
+
+def told(file: str, found: list[dict[str, Any]]) -> Made:
+    """Rows (see `row`) and the reasons of those that are none, as what is written and counted."""
+    fit = [row for row in found if "reason" not in row]
+    unfit = (row for row in found if row.get("detail") is not None and row.get("reason", MISSING) != MISSING)
+    return Made(
+        file,
         rows.table(fit),
         _entries(found),
         Counter(row.get("reason") for row in found),
         Counter(row["label"] for row in fit if row["label"] is not None),
         sum("imputed" in row for row in found),
-        next((Unfit(chunk.file, row["origin"]["record"], row["detail"]) for row in unfit), None),
+        next((Unfit(file, row["origin"]["record"], row["detail"]) for row in unfit), None),
     )
 
 
-def _row(job: Job, record: records.Record, file: str, number: int) -> dict[str, Any]:
+def row(job: Job, record: records.Record, file: str, number: int) -> dict[str, Any]:
     """The record's row, with `imputed` where values were filled in.
 
     A record that does not fit comes with `reason` and `detail` and no content.
     """
     source = job.declared.source
-    row: dict[str, Any] = {"source": source, "origin": {"file": file, "record": number}, "parent_ids": []}
-    whole, told = record, None
+    found: dict[str, Any] = {"source": source, "origin": {"file": file, "record": number}, "parent_ids": []}
+    whole, filled = record, None
     try:
         if job.declared.missing and None not in record:
             where = f"{source}/{file}, record {number}"
-            whole, told = missing_values.filled(record, job.declared.missing, job.fillings, where)
+            whole, filled = missing_values.filled(record, job.declared.missing, job.fillings, where)
         content = mapping.content(job.task, job.declared, whole, _render())
     except mapping.Unfit as unfit:
-        return {**row, "row_id": _record_id(record, job.key), "reason": unfit.reason, "detail": unfit.detail}
+        return {**found, "row_id": _record_id(record, job.key), "reason": unfit.reason, "detail": unfit.detail}
     except missing_values.Dropped as dropped:
-        return {**row, "row_id": _record_id(record, job.key), "reason": MISSING, "detail": str(dropped)}
-    row |= {"row_id": rows.content_id(content, job.key), **content, "weight": 1.0}
-    return row | {"imputed": told} if told else row
+        return {**found, "row_id": _record_id(record, job.key), "reason": MISSING, "detail": str(dropped)}
+    found |= {"row_id": rows.content_id(content, job.key), **content, "weight": 1.0}
+    return found | {"imputed": filled} if filled else found
 
 
 def _record_id(record: records.Record, key: bytes) -> str:

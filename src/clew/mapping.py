@@ -32,7 +32,20 @@ LARGEST_FACTOR = 10**9
 
 COLUMNS_TOLD = 12
 
-TEMPLATES = ("system", "prompt", "text", "label", "annotations", "options", "answer", "completion", "rejected")
+TEMPLATES = (
+    "system",
+    "prompt",
+    "text",
+    "label",
+    "annotations",
+    "options",
+    "answer",
+    "completion",
+    "rejected",
+    "response",
+    "rater",
+    "rating",
+)
 """Of a mapping, those that see the record's columns."""
 
 Part = tuple[str, str]

@@ -20,7 +20,7 @@ from clew import missing_values, params_checks, params_file, sources
 from clew.errors import ParamsError, SourceError
 from clew.params_augment import Augment as Augment
 from clew.params_clean import Clean as Clean
-from clew.params_section import Count, Name, Regex, Section, Sha256, Share
+from clew.params_section import Count, Name, Positive, Regex, Section, Sha256, Share
 from clew.params_select import Select as Select
 from clew.params_training import Align as Align
 from clew.params_training import Divergence as Divergence
@@ -206,6 +206,25 @@ class TextMapping(Mapping):
     """The answer that was not preferred, for preference training; null for none."""
 
 
+class RatingsMapping(Mapping):
+    """Answers that people rated, a record a rating: the best answer to a prompt against the worst is a preference pair.
+
+    The records of a prompt stand one after another. Answers are compared by the mean of their raters.
+    """
+
+    kind: Literal["ratings"]
+    response: Template
+    """The answer that was rated."""
+    rater: Template | None
+    """Who rated it; null where that is not known, and each rating is another's."""
+    rating: Template
+    """A number; more is better."""
+    min_gap: Positive
+    """Of the best mean over the worst: prompts with less make no pair, ties among them."""
+    min_raters: Count
+    """Answers that fewer people rated are left out."""
+
+
 class TagsMapping(Mapping):
     """Tagged words, such as named entities: the answer lists what is tagged, one entity a line."""
 
@@ -229,7 +248,12 @@ class Prepare(Section):
     """`public`, or the fingerprint of a secret key made by `clew rows key` (for data that must not be guessed)."""
     max_unfit: Share
     """Fail when more than this share of a source's records do not fit the mapping."""
-    tasks: dict[Name, Annotated[LabelMapping | OptionsMapping | TextMapping | TagsMapping, Field(discriminator="kind")]]
+    tasks: dict[
+        Name,
+        Annotated[
+            LabelMapping | OptionsMapping | TextMapping | RatingsMapping | TagsMapping, Field(discriminator="kind")
+        ],
+    ]
 
     @model_validator(mode="after")
     def _not_model(self) -> Prepare:

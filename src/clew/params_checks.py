@@ -80,7 +80,9 @@ def _clean_tasks(p: Params) -> Iterator[Problem]:
             yield from _unknown(path, task, sorted(p.prepare.tasks))
             if task in tasks[:index]:
                 yield path, f"`{task}` stands there twice"
-            if kind and task in p.prepare.tasks and p.prepare.tasks[task].kind != kind:
+            of_task = p.prepare.tasks[task].kind if task in p.prepare.tasks else None
+            written = (kind, of_task) == ("text", "ratings")  # pairs of written answers
+            if kind and of_task and of_task != kind and not written:
                 yield path, f"`{task}` has {lack}: its kind is not `{kind}`"
             elif name in needed and getattr(p.prepare.tasks.get(task), needed[name], "") is None:
                 yield path, f"`{task}` has none to judge: prepare.tasks.{task}.{needed[name]} is null"
@@ -157,7 +159,7 @@ def _augment(p: Params) -> Iterator[Problem]:
         for method in ("synonyms", "typos"):
             if kind == "tags" and getattr(declared, method):
                 yield (*path, method), f"`{task}` is of kind `tags`: its tags would stand beside other words"
-        if declared.upsample and declared.upsample.by == "label" and kind in ("text", "tags"):
+        if declared.upsample and declared.upsample.by == "label" and kind in ("text", "tags", "ratings"):
             yield (*path, "upsample", "by"), f"`{task}` has no labels: its kind is `{kind}`"
         for index, template in enumerate(declared.prompts.templates if declared.prompts else ()):
             for problem in _lacking(template, kind):
@@ -293,7 +295,7 @@ def _paired(p: Params, section: str, tasks: Sequence[str], *, needed: bool) -> I
     for index, task in enumerate(tasks):
         path: Path = (section, "tasks", index)
         yield from _unknown(path, task, sorted(p.prepare.tasks))
-        if needed and task in p.prepare.tasks and not getattr(p.prepare.tasks[task], "rejected", False):
+        if needed and task in p.prepare.tasks and not _has_rejected(p.prepare.tasks[task]):
             yield path, f"`{task}` has no rejected answers; set prepare.tasks.{task}.rejected: true, or take it out"
 
 
@@ -332,6 +334,10 @@ def _trained() -> list[str]:
     return [name for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Optimisation)]
 
 
+def _has_rejected(mapping: Any) -> bool:
+    return mapping.kind == "ratings" or bool(getattr(mapping, "rejected", None))
+
+
 def _algorithm(p: Params) -> Iterator[Problem]:
     """The algorithm's own section is set, and the others are not: what is set and does nothing would mislead."""
     for name in ALGORITHMS:
@@ -351,7 +357,7 @@ def _kto(p: Params) -> Iterator[Problem]:
     if not p.align.enabled or p.align.algorithm != "kto":
         return
     tasks = [p.prepare.tasks[task] for task in p.align.tasks if task in p.prepare.tasks]
-    if tasks and not any(getattr(task, "rejected", None) for task in tasks):
+    if tasks and not any(map(_has_rejected, tasks)):
         yield (
             ("align", "tasks"),
             "none has rejected answers: KTO learns from wanted answers and from others",

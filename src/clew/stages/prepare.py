@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from clew import chunk_rows, io, keys, ledger, mapping, missing_values, paths, process, records, rows
+from clew import chunk_rows, io, keys, ledger, mapping, missing_values, paths, process, ratings, records, rows
 from clew.chunk_rows import MISSING, Job, Made, Unfit
 from clew.errors import DataError
 
@@ -37,12 +37,13 @@ def run(prepare: params.Prepare) -> dict[str, Any]:
             files = _files(task, declared)
             job = Job(task, declared, _fillings(task, declared, files), key)
             tally = Tally()
-            for part in _parts(job, files):
+            pairing = ratings.Pairing(job) if declared.kind == "ratings" else None
+            for part in _parts(job, files, pairing):
                 write(part.rows)
                 book.put(part.entries)
                 tally.add(part)
             tally.check(task, prepare.max_unfit)
-            figures[task] = tally.figures(declared, len(files))
+            figures[task] = tally.figures(declared, len(files)) | _ratings(pairing, tally)
         read, left = (sum(of_task[name] for of_task in figures.values()) for name in ("records", "rows"))
         book.check(rows_in=read, rows_out=left)
     io.write_json(paths.PREPARE_METRICS, figures)
@@ -86,8 +87,9 @@ class Tally:
             raise DataError(what, where=where, fix="Mend the mapping, or the source.")
 
     def _unfit(self) -> Counter[str]:
-        """Without those that `missing` says to drop: that is declared, and no sign of a wrong mapping."""
-        return Counter({reason: n for reason, n in self.reasons.items() if reason not in (None, MISSING)})
+        """Without those that the mapping says to leave out: that is declared, and no sign of a wrong one."""
+        declared = (None, MISSING, *ratings.DECLARED)
+        return Counter({reason: n for reason, n in self.reasons.items() if reason not in declared})
 
     def figures(self, declared: Any, files: int) -> dict[str, Any]:
         """The task's part of metrics/prepare.json."""
@@ -105,6 +107,15 @@ class Tally:
             found["labels"] = {label: self.labels[label] for label in declared.values.values()}
             found["unlabelled"] = self.reasons[None] - self.labels.total()
         return found
+
+
+def _ratings(pairing: ratings.Pairing | None, tally: Tally) -> dict[str, Any]:
+    """What is told of a task of ratings: how many pairs, why the other records made none, and the raters' agreement."""
+    if pairing is None:
+        return {}
+    left = {rule: tally.reasons[rule] for rule in ratings.DECLARED}
+    told = {"prompts": pairing.prompts, "pairs": pairing.pairs, "alpha": pairing.agreement.alpha, "left_out": left}
+    return {"ratings": told}
 
 
 def _files(task: str, declared: params.Mapping) -> list[Path]:
@@ -161,11 +172,14 @@ def _fillings(task: str, declared: params.Mapping, files: list[Path]) -> Mapping
     return missing_values.fillings(declared.missing, found, text=declared.format not in ("jsonl", "parquet"))
 
 
-def _parts(job: Job, files: list[Path]) -> Iterator[Made]:
-    """What the chunks of the files become, in order."""
+def _parts(job: Job, files: list[Path], pairing: ratings.Pairing | None) -> Iterator[Made]:
+    """What the chunks of the files become, in order. Ratings are put together by one process: a prompt has several."""
+    if pairing is not None:
+        yield from pairing.parts(_chunks(job.task, job.declared, files))
+        return
     large = sum(path.stat().st_size for path in files) >= LARGE
     chunks = _chunks(job.task, job.declared, files)
-    return process.each(functools.partial(_made, job), chunks, process.cores() if large else 1)
+    yield from process.each(functools.partial(_made, job), chunks, process.cores() if large else 1)
 
 
 def _made(job: Job, chunk: records.Chunk) -> Made:
