@@ -301,17 +301,27 @@ def _paired(p: Params, section: str, tasks: Sequence[str], *, needed: bool) -> I
 
 def _adapters(p: Params) -> Iterator[Problem]:
     """What is made of a model whose adapter is not merged."""
-    held = p.align.enabled and p.align.method
     if p.align.enabled and p.sft.method in UNMERGEABLE and p.align.method != p.sft.method:
         yield ("align", "method"), f"sft leaves a {p.sft.method}, which align can only train on: set {p.sft.method}"
-    if p.align.enabled and p.align.method == "qlora" and not p.sft.merge:
+    if p.align.enabled and p.align.method in UNMERGEABLE and p.align.algorithm != "dpo":
+        yield ("align", "method"), f"{p.align.method} is trained with algorithm: dpo only"
+    if p.align.enabled and p.align.method == "qlora" and _beside(p.sft):
         yield ("align", "method"), "qlora wants sft's adapter merged before it quantises: set sft.merge: true"
-    last = "align" if held and p.align.method != "full" else "sft"
-    if p.compress.methods and not getattr(p, last).merge and (last == "align" or p.align.method != "full"):
+    if p.reward.enabled and _beside(p.sft):
+        yield ("sft", "merge"), "the reward model is made of a whole model: set it true, or reward.enabled: false"
+    if p.reward.enabled and _beside(p.reward):
+        yield ("reward", "merge"), "the reward model is written whole: set it true, and a method that can be merged"
+    last = "align" if p.align.enabled else "sft"
+    if p.compress.methods and _beside(getattr(p, last)):
         yield (
             ("compress", "methods"),
             f"{last} leaves its adapter beside the model, and only whole models are compressed",
         )
+
+
+def _beside(section: Optimisation) -> bool:
+    """Whether a section leaves its adapter beside the model."""
+    return section.method != "full" and not section.merge
 
 
 def _bitsandbytes(p: Params) -> Iterator[Problem]:

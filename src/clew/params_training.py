@@ -86,6 +86,7 @@ class Divergence(Section):
     window: Count
     """Steps."""
     factor: Annotated[float, Field(gt=1)]
+    """Times the lowest mean loss of a window."""
 
 
 class Optimisation(Section):
@@ -193,6 +194,7 @@ class Reward(Optimisation):
     """A reward model from preference pairs (Bradley and Terry, 1952; TRL's RewardTrainer), or none."""
 
     enabled: bool
+    """false: no reward model is made."""
     tasks: tuple[Name, ...]
     """Tasks whose rows have a rejected answer."""
     rows: Count
@@ -202,7 +204,9 @@ class Reward(Optimisation):
     bins: Count
     """Of the reliability diagram and the expected calibration error, on the valid split's pairs."""
     resamples: Annotated[int, Field(ge=100)]
+    """Of the bootstrap that its intervals come from."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    """Of the intervals."""
 
 
 class Dpo(Section):
@@ -228,9 +232,12 @@ class Kto(Section):
     """Learning from answers that are wanted or not, unpaired (KTO, Ethayarajh et al., 2024)."""
 
     beta: Positive
+    """How dear it is to move away from the sft model."""
     wanted_weight: Positive
+    """Of the losses of wanted answers."""
     unwanted_weight: Positive
-    """Of the losses. The paper wants wanted_weight times their number and the same of the others within 1 to 4/3."""
+    """Of those of unwanted ones. The paper wants wanted_weight times the number of wanted answers, by the same of the
+    others, within 1 to 4/3."""
 
 
 class ModelReward(Section):
@@ -238,6 +245,7 @@ class ModelReward(Section):
 
     kind: Literal["model"]
     weight: float
+    """Of this term in the sum."""
 
 
 class RightReward(Section):
@@ -245,6 +253,7 @@ class RightReward(Section):
 
     kind: Literal["right"]
     weight: float
+    """Of this term in the sum."""
 
 
 class LengthReward(Section):
@@ -252,7 +261,9 @@ class LengthReward(Section):
 
     kind: Literal["length"]
     words: Count
+    """Up to which the reward is 1."""
     weight: float
+    """Of this term in the sum."""
 
 
 class FormatReward(Section):
@@ -261,6 +272,7 @@ class FormatReward(Section):
     kind: Literal["format"]
     pattern: Regex
     weight: float
+    """Of this term in the sum."""
 
 
 class RepetitionReward(Section):
@@ -268,7 +280,9 @@ class RepetitionReward(Section):
 
     kind: Literal["repetition"]
     ngram: Count
+    """Words."""
     weight: float
+    """Of this term in the sum."""
 
 
 class FileReward(Section):
@@ -276,8 +290,11 @@ class FileReward(Section):
 
     kind: Literal["file"]
     file: str
+    """Its path within rewards/."""
     function: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    """Its name in the file."""
     weight: float
+    """Of this term in the sum."""
 
 
 RewardTerm = Annotated[
@@ -307,7 +324,9 @@ class Online(Section):
     generations: Annotated[int, Field(ge=2)]
     """Answers a prompt; a divisor of batch_size, which counts answers."""
     max_new_tokens: Count
+    """Of a drawn answer."""
     temperature: Positive
+    """At which answers are drawn."""
     beta: Positive
     """Weight of the Kullback-Leibler divergence from the sft model."""
     epsilon: Annotated[float, Field(gt=0, lt=1)]
@@ -321,6 +340,7 @@ class Rloo(Online):
     """REINFORCE against the mean of a prompt's other answers (RLOO, Ahmadian et al., 2024)."""
 
     normalize_advantages: bool
+    """Whether the advantages of a step are brought to a mean of 0 and a deviation of 1."""
 
 
 class Grpo(Online):
@@ -340,16 +360,20 @@ class HeldOut(Section):
     max_new_tokens: Count
     """Of their answers, which the reward model compares (without one they are not written)."""
     resamples: Annotated[int, Field(ge=100)]
+    """Of the bootstrap that its intervals come from."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    """Of the intervals."""
 
 
 class Align(Optimisation):
     """RLHF from the sft model: from preferences or from rewards, or a pass-through."""
 
     enabled: bool
+    """false: the sft model is passed on, byte for byte."""
     algorithm: Literal["dpo", "kto", "rloo", "grpo"]
     """Its section below is set, the others are null."""
     tasks: tuple[Name, ...]
+    """Whose rows are learnt from."""
     rows: Count
     """Rows at most, taken evenly from the tasks: pairs for dpo, rated rows for kto, prompts for rloo and grpo."""
     held_out: HeldOut | None

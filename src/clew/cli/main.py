@@ -44,6 +44,7 @@ PARAMS = {
         "Check a params file and list every problem, with its line and the nearest valid name.",
     ),
     "schema": ("clew.cli.params:schema", "Print the JSON Schema of params.yaml, for editors."),
+    "docs": ("clew.cli.params:docs", "Print what each key of params.yaml means and may be, as Markdown."),
 }
 ROWS = {
     "key": (

@@ -31,3 +31,14 @@ def schema() -> None:
     from clew import params
 
     click.echo(json.dumps(params.schema(), indent=2))
+
+
+@click.command
+def docs() -> None:
+    """Print what each key of params.yaml means and may be, as Markdown.
+
+    Example: clew params docs > docs/params.md
+    """
+    from clew import params_docs
+
+    click.echo(params_docs.markdown(), nl=False)

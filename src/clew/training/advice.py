@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from clew import params
 
 ADAMS = ("adamw", "adam", "adamw_8bit", "paged_adamw_8bit")
-ADAPTERS = (1e-4, 1e-3, "Hu et al. (2021), Dettmers et al. (2023) and Biderman et al. (2024) took 1e-4 to 5e-4")
+ADAPTERS = (1e-4, 1e-3, "Hu et al. (2021) and Dettmers et al. (2023) took 1e-4 to 5e-4")
 FINE_TUNING = {
     "full": (1e-5, 5e-5, "Devlin et al. (2019) took 2e-5 to 5e-5"),
     "lora": ADAPTERS,
     "qlora": ADAPTERS,
     "ia3": (1e-3, 1e-2, "Liu et al. (2022) took 3e-3"),
     "prompt": (1e-3, 0.5, "Lester et al. (2021) took 0.3"),
-    "prefix": (5e-5, 2e-2, "Li and Liang (2021) took 5e-5, Liu et al. (2022, P-tuning v2) up to 2e-2"),
+    "prefix": (5e-5, 2e-2, "Li and Liang (2021) took 5e-5, PEFT's examples 1e-2"),
 }
 PREFERENCES = FINE_TUNING | {
     "full": (1e-7, 5e-6, "Tunstall et al. (2023) took 5e-7, Rafailov et al. (2023) 1e-6"),

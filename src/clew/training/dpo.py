@@ -63,6 +63,8 @@ def plan(align: params.Align, own: params.Dpo, where: device.Device, tokenizer: 
             with where.autocast():  # flash attention takes no float32
                 lesson.prove_reference(trainer.model, trainer.data_collator(list(make_dataset(pairs[:1]))))
         trainer.train_dataset = trainer.train_dataset.select(order)
+        if not own.row_weights:  # else the weights of the whole step are counted
+            loop.count_rows_alike(trainer)
         return trainer
 
     return Lesson(

@@ -119,6 +119,30 @@ def single_gpu(config: Any) -> Any:
     return config
 
 
+def count_rows_alike(trainer: Any) -> None:
+    """Have each row of a step count alike, however the step is split, where a trainer's loss is a mean of rows.
+
+    transformers takes the mean of the micro-batches' means: in the last step of an epoch, whose last micro-batch may be
+    smaller, the rows of that one would count more.
+    """
+    take, loss_of = trainer.get_batch_samples, trainer.compute_loss
+    rows, parts = 0, 1
+
+    def get_batch_samples(*arguments: Any) -> Any:
+        nonlocal rows, parts
+        batches, items = take(*arguments)
+        rows, parts = sum(len(batch["input_ids"]) for batch in batches), len(batches)
+        return batches, items
+
+    def compute_loss(model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        here = len(inputs["input_ids"])
+        loss = loss_of(model, inputs, return_outputs, num_items_in_batch)
+        even = here * parts == rows
+        return loss if even or return_outputs or not model.training else loss * (here * parts / rows)
+
+    trainer.get_batch_samples, trainer.compute_loss = get_batch_samples, compute_loss
+
+
 def use_labelled_positions_only() -> None:
     """Have TRL's output layer computed only where a token has a label.
 
