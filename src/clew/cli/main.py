@@ -24,6 +24,10 @@ COMMANDS = {
         "clew.cli.compare:compare",
         "Show what was asked, what went in, what code changed, what came out, and which change reaches which number.",
     ),
+    "plan": (
+        "clew.cli.plan:plan",
+        "Tell which stages would run and why, and what training would take: tokens, steps, memory, time, disk.",
+    ),
     "diff-data": (
         "clew.cli.diff_data:diff_data",
         "Show how the data of two revisions differs: sources, rows in and out, labels, weights, decisions by rule.",

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from clew.history import blocks
 
@@ -36,6 +36,21 @@ FILLED = re.compile(r"\$\{\s*([^${}]+?)\s*\}")
 
 class Unreadable(ValueError):  # noqa: N818 - what a commit holds, not an error of the program
     """A file of a commit that is not what its name says, or that is not there; the message is one line."""
+
+
+class Declared(NamedTuple):
+    """A stage of dvc.yaml, its templates filled in. params: (file, dotted name; None for the whole file).
+
+    uncached: those of the outs whose content DVC does not keep.
+    """
+
+    cmd: str
+    deps: tuple[str, ...]
+    params: tuple[tuple[str, str | None], ...]
+    outs: tuple[str, ...]
+    uncached: frozenset[str]
+    frozen: bool
+    always: bool
 
 
 def params(text: str) -> Flat:
@@ -135,6 +150,62 @@ def metric_paths(pipeline: str, values: Flat) -> list[str]:
             if len(found) > PATHS:
                 raise Unreadable(f"it declares more than {PATHS:,} metrics")
     return list(dict.fromkeys(map(posixpath.normpath, found)))
+
+
+def stages(pipeline: str, values: Flat) -> dict[str, Declared]:
+    """The stages that a dvc.yaml declares, each instance of a foreach or matrix by its name (`predict@base`).
+
+    values: of params.yaml, for the templates. Raises Unreadable.
+    """
+    found = {}
+    for name, stage in _mapping(_mapping(_pipeline(pipeline) or {}).get("stages") or {}, "stages").items():
+        where = blocks.whole(f"stage {name}")
+        own = _mapping(stage, where)
+        block = _mapping(own.get("do", own), f"do of {where}")
+        many = "foreach" in own or "matrix" in own
+        for number, item in enumerate(_items(own, values, where)):
+            suffix = f"@{_instance(item, number)}" if many else ""
+            found[blocks.whole(f"{name}{suffix}")] = _declared(block, item, values, where)
+    return found
+
+
+def _instance(item: Flat, number: int) -> str:
+    """What stands after the @ in the name of an instance: the key, the item, its number, or the matrix's values."""
+    if "key" in item or "item" in item:
+        return str(item.get("key", item.get("item")))
+    axes = {name: value for name, value in item.items() if name.count(".") == 1}
+    return "-".join(map(str, axes.values())) if axes and len(axes) == len(item) else str(number)
+
+
+def _declared(block: Mapping[Any, Any], item: Flat, values: Flat, where: str) -> Declared:
+    def filled(path: str) -> str:
+        return _filled(path, item, values)
+
+    cmd = block.get("cmd") or ""
+    params: list[tuple[str, str | None]] = []
+    for entry in block.get("params") or ():
+        of = _mapping(entry, f"params of {where}") if isinstance(entry, Mapping) else {PARAMS: [entry]}
+        for file, names in of.items():
+            params += (
+                [(filled(str(file)), filled(str(name))) for name in names] if names else [(filled(str(file)), None)]
+            )
+    outs, uncached = [], set()
+    for kind in ("outs", "metrics", "plots"):
+        for entry in block.get(kind) or ():
+            path = filled(next(_paths([entry], f"{kind} of {where}")))
+            outs.append(path)
+            options = next(iter(entry.values())) if isinstance(entry, Mapping) else None
+            if isinstance(options, Mapping) and options.get("cache") is False:
+                uncached.add(path)
+    return Declared(
+        filled(" && ".join(map(str, cmd)) if isinstance(cmd, list) else str(cmd)),
+        tuple(filled(path) for path in _paths(block.get("deps"), f"deps of {where}")),
+        tuple(params),
+        tuple(outs),
+        frozenset(uncached),
+        bool(block.get("frozen")),
+        bool(block.get("always_changed")),
+    )
 
 
 def is_outside(path: str) -> bool:
