@@ -2,6 +2,7 @@
 
 {"text": "…", "ratings": [1, 1, 0]}, annotations "{{ ratings }}", values {"1": yes, "0": no}
 → label yes, annotations [{annotator: "1", label: yes}, …]
+{"feelings": ["2", "0"]}, labels feelings, values {"0": anger, "1": fear, "2": joy} → label "anger, joy"
 {"words": ["in", "Rome"], "tags": ["O", "B-LOC"]}, entity "{{ type }}: {{ text }}"  → completion "LOC: Rome"
 """
 
@@ -25,6 +26,8 @@ Draw = Callable[[], random.Random]
 
 LONGEST = 60
 """Characters of a value that a ledger shows."""
+NO_LABEL = "none"
+"""What a row without labels answers, in a task of kind `labels`."""
 
 
 class Unfit(Exception):  # noqa: N818 - a record's verdict, not an error of the program
@@ -56,7 +59,7 @@ def _label(mapping: params.LabelMapping, record: Record, render: Render, draw: D
     }
 
 
-def _known(mapping: params.LabelMapping, found: str) -> str:
+def _known(mapping: params.LabelMapping | params.LabelsMapping, found: str) -> str:
     if found not in mapping.values:
         raise Unfit("unknown_label", found[:LONGEST])
     return mapping.values[found]
@@ -86,6 +89,33 @@ def _majority(annotations: list[dict[str, str]], choices: list[str]) -> str:
     if not counts:
         raise Unfit("no_annotations", "nobody gave a label")
     return max(choices, key=counts.__getitem__)
+
+
+def _labels(mapping: params.LabelsMapping, record: Record, render: Render, draw: Draw) -> Record:  # noqa: ARG001
+    choices = list(dict.fromkeys(mapping.values.values()))
+    found = {_known(mapping, str(label)) for label in _list(record, mapping.labels)}
+    labels = [choice for choice in choices if choice in found]
+    answer = joined(labels)
+    return {"completion": answer, "label": answer, "choices": choices, "rejected": None, "labels": labels}
+
+
+def joined(labels: Sequence[str]) -> str:
+    """Several labels as one answer.
+
+    >>> joined(["anger", "joy"]), joined([])
+    ('anger, joy', 'none')
+    """
+    return ", ".join(labels) or NO_LABEL
+
+
+def parted(answer: str, choices: Sequence[str]) -> list[str]:
+    """The labels that an answer names, in the order of `choices`; words that are none are passed over.
+
+    >>> parted("joy, anger,Fear", ["anger", "joy"])
+    ['anger', 'joy']
+    """
+    named = {part.strip() for part in answer.split(",")}
+    return [choice for choice in choices if choice in named]
 
 
 def _options(mapping: params.OptionsMapping, record: Record, render: Render, draw: Draw) -> Record:
@@ -211,9 +241,10 @@ def entities(tokens: Sequence[str], tags: Sequence[str]) -> list[tuple[str, str]
 
 ANSWERS: dict[str, Callable[[Any, Record, Render, Draw], Record]] = {
     "label": _label,
+    "labels": _labels,
     "options": _options,
     "text": _text,
     "tags": _tags,
     "ratings": _rating,
 }
-"""kind of mapping → completion, label, choices and rejected of a record; annotations, or tokens and tags."""
+"""kind of mapping → completion, label, choices and rejected of a record; annotations, labels, or tokens and tags."""

@@ -3,8 +3,9 @@
     models/base/  config.json  generation_config.json  model.safetensors
                   tokenizer.json  tokenizer_config.json  chat_template.jinja
 
-It is read from one GGUF file (its blocks are turned back into floats) or from a folder as a hub serves it. Pickles
-are never read and a model's own code never runs.
+A decoder is read from one GGUF file (its blocks are turned back into floats) or from a folder as a hub serves it, an
+encoder from a folder. An encoder has no generation config and needs no template; a head that its source has is left
+out, for `sft` draws its own. Pickles are never read and a model's own code never runs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +22,23 @@ from clew.errors import ModelError
 if TYPE_CHECKING:
     from clew import params
 
+SOURCES = {
+    "decoder": "The source must be a causal language model as transformers saves it, or a GGUF file.",
+    "encoder": "The source must be a folder with config.json, *.safetensors and tokenizer.json of an encoder.",
+}
 DROPPED = ("_name_or_path", "_model_name_or_path", "_from_model_config", "is_local", "local_files_only", "auto_map")
 """Keys of transformers' JSON files that tell where a model was loaded from or whose code to run, not what it is."""
 
 
 def convert(
-    files: Path, into: Path, *, dtype: str, random_init: params.RandomInit | None, seed: int, where: str
+    files: Path, into: Path, *, kind: str, dtype: str, random_init: params.RandomInit | None, seed: int, where: str
 ) -> dict[str, int]:
     """Write the model that `files` holds to the folder `into`. The same files and seed give the same bytes.
 
-    dtype: name of a torch dtype. random_init: fresh weights of these sizes, drawn with `seed`, instead of the
-    source's. where: the param that declares the source. Raises ModelError when `files` is not a causal language
-    model with a tokenizer and chat template that fit it. Returns the numbers of parameters and of tokens.
+    kind: decoder or encoder. dtype: name of a torch dtype. random_init: fresh weights of these sizes, drawn with
+    `seed`, instead of the source's. where: the param that declares the source. Raises ModelError when `files` is not a
+    model of this kind with a tokenizer that fits it and, of a decoder, a chat template. Returns the numbers of
+    parameters and of tokens.
     """
     import torch
     from transformers.utils import logging
@@ -40,18 +47,25 @@ def convert(
         logging.disable_progress_bar()
     _check_files(files, where)
     gguf = _gguf(files, where)
-    config = _mapped(lambda: _load_config(files, gguf), "the config", files, where)
-    tokenizer = _mapped(lambda: _load_tokenizer(files, gguf, config.vocab_size), "the tokenizer", files, where)
-    _check_tokenizer(tokenizer, where)
+    if gguf and kind == "encoder":
+        raise ModelError("an encoder is not read from GGUF", where=where, fix=SOURCES[kind])
+    load = partial(_mapped, files=files, where=where, fix=SOURCES[kind])
+    config = load(lambda: _load_config(files, gguf), "the config")
+    tokenizer = load(lambda: _load_tokenizer(files, gguf, config.vocab_size), "the tokenizer")
+    (_check_tokenizer if kind == "decoder" else _check_pieces)(tokenizer, where)
     if random_init:
         _resize(config, random_init, where)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = _mapped(lambda: _fresh(config), "a model of these sizes", files, where).to(getattr(torch, dtype))
-    else:
-        model = _mapped(lambda: _load_model(files, gguf, config, getattr(torch, dtype)), "the weights", files, where)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if random_init:
+            model = load(lambda: _fresh(config, kind), "a model of these sizes").to(getattr(torch, dtype))
+        elif kind == "decoder":
+            model = load(lambda: _load_model(files, gguf, config, getattr(torch, dtype)), "the weights")
+        else:
+            model = load(lambda: _load_encoder(files, config, getattr(torch, dtype)), "the weights")
     _check_fit(tokenizer, model, where)
-    _mapped(lambda: _settle_tokens(model, tokenizer, files), "the generation config", files, where)
+    if kind == "decoder":
+        load(lambda: _settle_tokens(model, tokenizer, files), "the generation config")
     model.save_pretrained(into)
     tokenizer.save_pretrained(into)
     _clean(into)
@@ -141,11 +155,24 @@ def _load_model(files: Path, gguf: str | None, config: Any, dtype: Any) -> Any:
     return model
 
 
-def _fresh(config: Any) -> Any:
-    import torch
-    from transformers import AutoModelForCausalLM
+def _load_encoder(files: Path, config: Any, dtype: Any) -> Any:
+    """An encoder without a head. A pooler that the source lacks is drawn: it belongs to the head."""
+    from transformers import AutoModel
 
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    model, report = AutoModel.from_pretrained(
+        files, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+    )
+    if lost := sorted(name for name in report["missing_keys"] if not name.startswith("pooler.")):
+        raise ValueError(f"{len(lost)} are missing, such as {lost[0]}")
+    return model
+
+
+def _fresh(config: Any, kind: str) -> Any:
+    import torch
+    from transformers import AutoModel, AutoModelForCausalLM
+
+    auto = AutoModelForCausalLM if kind == "decoder" else AutoModel
+    return auto.from_config(config, dtype=torch.float32, trust_remote_code=False)
 
 
 def _resize(config: Any, sizes: params.RandomInit, where: str) -> None:
@@ -182,6 +209,15 @@ def _check_tokenizer(tokenizer: Any, where: str) -> None:
         tokenizer.pad_token = tokenizer.eos_token
 
 
+def _check_pieces(tokenizer: Any, where: str) -> None:
+    if not tokenizer.is_fast or tokenizer.pad_token_id is None:
+        raise ModelError(
+            "the tokenizer has no padding, or cannot tell which word a piece is of",
+            where=where,
+            fix="Take an encoder with tokenizer.json and a pad token, such as BERT's.",
+        )
+
+
 def _check_fit(tokenizer: Any, model: Any, where: str) -> None:
     rows, last = model.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values())
     if last >= rows:
@@ -216,7 +252,7 @@ def _clean(folder: Path) -> None:
         file.chmod(0o644)
 
 
-def _mapped(load: Callable[[], Any], what: str, files: Path, where: str) -> Any:
+def _mapped(load: Callable[[], Any], what: str, *, files: Path, where: str, fix: str) -> Any:
     """Run `load`; what transformers, tokenizers or safetensors raise becomes a ModelError of one line."""
     try:
         return load()
@@ -227,5 +263,5 @@ def _mapped(load: Callable[[], Any], what: str, files: Path, where: str) -> Any:
         raise ModelError(
             f"{what} cannot be loaded ({first[:200].replace(f'{files}/', '')})",
             where=where,
-            fix="The source must be a causal language model as transformers saves it, or a GGUF file.",
+            fix=fix,
         ) from error

@@ -71,7 +71,7 @@ def told(file: str, found: list[dict[str, Any]]) -> Made:
         rows.table(fit),
         _entries(found),
         Counter(row.get("reason") for row in found),
-        Counter(row["label"] for row in fit if row["label"] is not None),
+        Counter(label for row in fit for label in row.get("labels", [row["label"]]) if label is not None),
         sum("imputed" in row for row in found),
         next((Unfit(file, row["origin"]["record"], row["detail"]) for row in unfit), None),
     )

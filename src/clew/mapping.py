@@ -164,6 +164,8 @@ def columns(mapping: params.Mapping, task: str) -> set[str]:
     used: set[str] = set()
     if mapping.kind == "tags":  # type: ignore[attr-defined]
         used |= {mapping.tokens, mapping.tags}  # type: ignore[attr-defined]
+    if mapping.kind == "labels":  # type: ignore[attr-defined]
+        used.add(mapping.labels)  # type: ignore[attr-defined]
     for name in TEMPLATES:
         template = getattr(mapping, name, None)
         if not isinstance(template, str):  # `rejected` of labels is a switch

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from clew import missing_values, params_checks, params_file, sources
+from clew.answers import NO_LABEL
 from clew.errors import ParamsError, SourceError
 from clew.params_augment import Augment as Augment
 from clew.params_clean import Clean as Clean
@@ -24,6 +25,7 @@ from clew.params_section import Count, Name, Positive, Regex, Section, Sha256, S
 from clew.params_select import Select as Select
 from clew.params_training import Align as Align
 from clew.params_training import Divergence as Divergence
+from clew.params_training import Model as Model
 from clew.params_training import Optimisation as Optimisation
 from clew.params_training import Precision as Precision
 from clew.params_training import Reward as Reward
@@ -138,8 +140,9 @@ class Mapping(Section):
     """A name under fetch_data.sources."""
     files: str
     """Glob below data/raw/<source>/."""
-    format: Literal["csv", "jsonl", "parquet"] | CsvFormat
-    """csv: UTF-8 with commas."""
+    format: Literal["csv", "jsonl", "parquet", "conll"] | CsvFormat
+    """csv: UTF-8 with commas. conll: a word a line, its tag in the last column, a blank line after each sentence; the
+    columns are called `tokens` and `tags`."""
     missing: dict[str, MissingColumn]
     """column: what happens where it is empty; columns that are not named here are empty text."""
     system: Template | None
@@ -179,6 +182,22 @@ class LabelMapping(Mapping):
         if self.label is None and self.annotations is None:
             raise ValueError("label and annotations are both null: where do the labels stand?")
         return self
+
+
+def _one_of_several(word: str) -> str:
+    if "," in word or word != word.strip() or word == NO_LABEL:
+        raise ValueError(f"a row's labels are joined by commas, and `{NO_LABEL}` means none; take another word")
+    return word
+
+
+class LabelsMapping(Mapping):
+    """Classification with any number of labels a row: the answer names them in declared order, parted by commas."""
+
+    kind: Literal["labels"]
+    labels: str
+    """The column of labels: a list, JSON of one, or text that is split at white space."""
+    values: dict[str, Annotated[Answer, AfterValidator(_one_of_several)]]
+    """What stands in the list: the word to answer."""
 
 
 class OptionsMapping(Mapping):
@@ -251,7 +270,8 @@ class Prepare(Section):
     tasks: dict[
         Name,
         Annotated[
-            LabelMapping | OptionsMapping | TextMapping | RatingsMapping | TagsMapping, Field(discriminator="kind")
+            LabelMapping | LabelsMapping | OptionsMapping | TextMapping | RatingsMapping | TagsMapping,
+            Field(discriminator="kind"),
         ],
     ]
 
@@ -403,6 +423,7 @@ class Params(Section):
     """The whole of params.yaml."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    model: Model
     fetch_data: FetchData
     fetch_model: FetchModel
     prepare: Prepare

@@ -230,6 +230,8 @@ def _tasks(p: Params) -> Iterator[Problem]:
             yield (*path, "files"), f"`{mapping.files}` is no glob within data/raw/{mapping.source}/"
         if mapping.kind == "label" and len(set(mapping.values.values())) < 2:
             yield (*path, "values"), "holds fewer than two labels to tell apart"
+        if mapping.kind == "labels" and not mapping.values:
+            yield (*path, "values"), "holds no label"
         for name in (*TEMPLATES, "entity"):
             template = getattr(mapping, name, None)
             try:
@@ -265,11 +267,59 @@ def _audits(section: str, audits_of: Callable[[Params], Sequence[Audit]]) -> Che
     return check
 
 
+def _used(p: Params) -> dict[str, str]:
+    """The kind of each task that has rows on any side."""
+    limits = p.split.limits
+    none = {task for task, sides in limits.items() if not (sides.train or sides.valid or sides.test)}
+    return {task: mapping.kind for task, mapping in p.prepare.tasks.items() if task not in none}
+
+
+LABELLED, TAGGED = ("label", "labels"), ("tags",)
+"""Kinds of tasks that share an encoder's head."""
+
+
+def _encoder_tasks(p: Params) -> Iterator[Problem]:
+    """An encoder has one head: for labels or for tags, of tasks that it is trained on."""
+    if p.model.kind != "encoder":
+        return
+    used = _used(p)
+    for task, kind in used.items():
+        if kind not in (*LABELLED, *TAGGED):
+            yield (
+                ("prepare", "tasks", task, "kind"),
+                (f"an encoder learns labels or tags, not `{kind}`; take a decoder, or set split.limits.{task} to 0"),
+            )
+        elif kind in TAGGED and any(other in LABELLED for other in used.values()):
+            yield ("prepare", "tasks", task, "kind"), "an encoder learns either tags or labels, and others are labels"
+        elif task in p.split.limits and not p.split.limits[task].train:
+            yield (
+                ("split", "limits", task, "train"),
+                ("an encoder cannot answer a task that it is not trained on; set valid and test to 0, too"),
+            )
+
+
+def _encoder_stages(p: Params) -> Iterator[Problem]:
+    """What an encoder can do after its training."""
+    if p.model.kind != "encoder":
+        return
+    if p.align.enabled:
+        yield ("align", "enabled"), "preferences are between written answers, and an encoder writes none; set it false"
+    if p.reward.enabled:
+        yield ("reward", "enabled"), "preferences are between written answers, and an encoder writes none; set it false"
+    if p.sft.method != "full":
+        yield ("sft", "method"), "an encoder is trained in full; set it to full"
+    if p.sft.packing != "none":
+        yield ("sft", "packing"), "an encoder's rows are not packed: one would attend to another; set it to none"
+    if "base" in p.predict.variants:
+        path: Path = ("predict", "variants", p.predict.variants.index("base"))
+        yield path, "`base` has no head yet, so an encoder's base says nothing; take it out"
+
+
 def _labels(p: Params, audit: Audit) -> list[str]:
     mapping: Any = p.prepare.tasks[audit.task]
     if mapping.kind == "label":
         return [*dict.fromkeys(mapping.values.values()), CORRECT]
-    return [CORRECT] if mapping.kind == "options" else []
+    return [CORRECT] if mapping.kind in ("options", "labels") else []
 
 
 def _reward(p: Params) -> Iterator[Problem]:
@@ -427,4 +477,6 @@ CHECKS: tuple[Check, ...] = (
     _algorithm,
     _kto,
     _online,
+    _encoder_tasks,
+    _encoder_stages,
 )

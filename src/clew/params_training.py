@@ -11,6 +11,14 @@ from clew.params_section import Count, Name, Positive, Regex, Section, Share
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
+class Model(Section):
+    """What kind of model is trained."""
+
+    kind: Literal["decoder", "encoder"]
+    """decoder: writes answers to prompts (SmolLM2, Llama). encoder: labels or tags texts (BERT, MiniLM): its tasks are
+    of kind `label` and `labels`, or of kind `tags`, and it reads `text`, not the prompt."""
+
+
 class Lora(Section):
     """Low-rank adapters (Hu et al., 2021); `qlora` trains them on a base of 4 bits a weight (Dettmers et al., 2023)."""
 

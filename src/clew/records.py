@@ -2,6 +2,7 @@
 
     {"question": "Which vitamin …", "answer": "B. C"}     a line of JSONL  →  a dict of column → value
     {"question": "Which vita                              cut off          →  {None: ("Unterminated …", '{"que…')}
+    in⇥O ⏎ Rome⇥B-LOC ⏎ a blank line     a sentence of CoNLL  →  {"tokens": ["in", "Rome"], "tags": ["O", "B-LOC"]}
 
 A chunk is raw and small, so that a process for each core can take chunks apart. Numbers count a file's records from 0,
 those that are none included; blank lines are not counted.
@@ -28,7 +29,7 @@ LONGEST_FIELD = 1 << 28
 """Characters of a field of CSV: an open quote must not fill the memory."""
 
 Record = dict[str, Any]
-Form = Literal["csv", "jsonl", "parquet"]
+Form = Literal["csv", "jsonl", "parquet", "conll"]
 
 
 class Chunk(NamedTuple):
@@ -38,7 +39,8 @@ class Chunk(NamedTuple):
     file: str
     first: int
     raw: Sequence[Any]
-    """jsonl: lines (bytes). csv: rows (lists of fields, or what is no row as {None: why}). parquet: one batch."""
+    """jsonl: lines (bytes). csv: rows (lists of fields, or what is no row as {None: why}). parquet: one batch.
+    conll: sentences (lists of lines, bytes)."""
     header: Sequence[str] = ()
     encoding: str = "utf-8"
 
@@ -53,6 +55,8 @@ def chunks(path: Path, name: str, form: Form | params.CsvFormat) -> Iterator[Chu
         yield from _jsonl(path, name)
     elif form == "parquet":
         yield from _parquet(path, name)
+    elif form == "conll":
+        yield from _conll(path, name)
     elif form == "csv":
         yield from _csv(path, name, "utf-8", ",")
     else:
@@ -62,12 +66,15 @@ def chunks(path: Path, name: str, form: Form | params.CsvFormat) -> Iterator[Chu
 def records(chunk: Chunk) -> list[Record]:
     """The records of a chunk. What is none comes as {None: (what is wrong, what it holds)}: a line of JSONL that is no
     object or has a key twice, a row of CSV with more or fewer fields than columns or with bytes that are not in its
-    encoding. What it holds makes its id and goes no further: it may be about people, whom ledgers outlive.
+    encoding, a sentence with a line of one column. What it holds makes its id and goes no further: it may be about
+    people, whom ledgers outlive.
     """
     if chunk.form == "csv":
         return [_csv_row(chunk.header, fields, chunk.encoding) for fields in chunk.raw]
     if chunk.form == "jsonl":
         return [_json_line(line) for line in chunk.raw]
+    if chunk.form == "conll":
+        return [_sentence(lines) for lines in chunk.raw]
     return [record for batch in chunk.raw for record in batch.to_pylist()]
 
 
@@ -109,6 +116,49 @@ _JSON_KINDS = {
     bool: "a boolean",
     type(None): "null",
 }
+
+
+DOCUMENT = b"-DOCSTART-"
+"""Begins the line that CoNLL-2003 puts before each document."""
+
+
+def _conll(path: Path, name: str) -> Iterator[Chunk]:
+    """Sentences end with a line that is blank or holds white space only."""
+    first, size = 0, 0
+    sentences: list[list[bytes]] = []
+    words: list[bytes] = []
+    with path.open("rb") as file:
+        if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+            file.seek(0)
+        for line in file:
+            size += len(line)
+            if line.strip():
+                words += [] if line.startswith(DOCUMENT) else [line]
+            elif words:
+                sentences.append(words)
+                words = []
+            if size >= CHUNK and sentences:
+                yield Chunk("conll", name, first, sentences)
+                first, size, sentences = first + len(sentences), 0, []
+    sentences += [words] if words else []
+    if sentences:
+        yield Chunk("conll", name, first, sentences)
+
+
+def _sentence(lines: Sequence[bytes]) -> Record:
+    """Words and tags: the first and the last column of the lines, parted by tabs or, without tabs, by spaces."""
+    tokens, tags = [], []
+    for line in lines:
+        try:
+            text = line.decode().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            return _none(f"byte 0x{line[error.start]:02x} is not UTF-8", lines)
+        columns = text.split("\t") if "\t" in text else text.split()
+        if len(columns) < 2 or not columns[0].strip() or not columns[-1].strip():
+            return _none("a line without a word and a tag", lines)
+        tokens.append(columns[0].strip())
+        tags.append(columns[-1].strip())
+    return {"tokens": tokens, "tags": tags}
 
 
 def _none(why: str, held: Any) -> Record:

@@ -3,12 +3,13 @@
     {"row_id": "5f0c…", "source": "dreaddit", "origin": {"file": "dreaddit_training.csv", "record": 17},
      "task": "stress", "messages": [{"role": "user", "content": "Post: … Stressed?"}], "text": "…",
      "completion": "yes", "label": "yes", "choices": ["yes", "no"], "rejected": "no",
-     "groups": {"pronoun": "she"}, "annotations": None, "tokens": None, "tags": None, "cluster": None,
-     "weight": 1.0, "parent_ids": []}
+     "groups": {"pronoun": "she"}, "annotations": None, "tokens": None, "tags": None, "labels": None,
+     "cluster": None, "weight": 1.0, "parent_ids": []}
 
 `record` counts from 0 within the file. Empty columns are null. `text` is what the row is about (the post, the
 question): duplicates and leakage are judged by it. `messages` is the prompt; `completion` is the answer to
-learn; `label` is null for free text; `choices` are the completions that are scored against each other.
+learn; `label` is null for free text; `choices` are the completions that are scored against each other, or, where
+`labels` is not null, the labels of which a row may have any number.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ SCHEMA = pa.schema(
         ("annotations", pa.list_(pa.struct([("annotator", pa.string()), ("label", pa.string())]))),
         ("tokens", pa.list_(pa.string())),  # of a task of kind `tags`: the words …
         ("tags", pa.list_(pa.string())),  # … and the tag of each
+        ("labels", pa.list_(pa.string())),  # of a task of kind `labels`: those that the source gave
         ("cluster", pa.string()),  # the row_id of the first row of a cluster of near duplicates; null outside of one
         ("weight", pa.float64()),
         ("parent_ids", pa.list_(pa.string())),
@@ -60,8 +62,13 @@ PREDICTION_SCHEMA = pa.schema(
         ("logprob", pa.float64()),  # sum of the reference's token log-probabilities, end of turn included
         ("tokens", pa.int64()),  # the number of those tokens
         ("groups", pa.map_(pa.string(), pa.string())),
+        ("labels", pa.list_(pa.string())),  # of a task of kind `labels`: the right ones …
+        ("tags", pa.list_(pa.string())),  # … of kind `tags`: the right tag of each word …
+        ("predicted", pa.list_(pa.string())),  # … and what was predicted in their place
     ]
 )
+PREDICTION_SCHEMA_1 = pa.schema([PREDICTION_SCHEMA.field(name) for name in PREDICTION_SCHEMA.names[:11]])
+"""What it was before there were encoders: the history holds such predictions."""
 
 CONTENT = ("task", "messages", "text", "completion", "label", "choices", "rejected")
 """The columns that make a row what it is; where it came from and how it is weighted do not."""
@@ -77,6 +84,11 @@ def row_id(content: Mapping[str, Any], key: bytes) -> str:
 
     canonical = rfc8785.dumps(_nfc(dict(content)))
     return hashlib.blake2b(b"row-v1" + canonical, key=key, digest_size=32).hexdigest()
+
+
+def scored(row: Mapping[str, Any]) -> list[str] | None:
+    """The completions of a row that are scored against each other; None where the answer is written."""
+    return None if row.get("labels") is not None else row["choices"]
 
 
 _JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))

@@ -90,6 +90,7 @@ OPTIMISATION = {
 AUDIT = {"task": "stress", "attribute": "pronoun", "privileged": "he", "unprivileged": "she", "favorable": "yes"}
 PARAMS: dict[str, Any] = {
     "seed": 7,
+    "model": {"kind": "decoder"},
     "fetch_data": {
         "sources": {
             name: {"uri": f"file:{name}.jsonl", "sha256": SHA256, "license": "MIT"} for name in ("posts", "visits")
@@ -273,6 +274,9 @@ def predict(row: dict[str, Any], variant: str) -> dict[str, Any]:
         "logprob": -2.5 + 2 * SKILL[variant] - ours.random(),
         "tokens": 2,
         "groups": dict(row["groups"] or {}),
+        "labels": None,
+        "tags": None,
+        "predicted": None,
     }
 
 

@@ -12,6 +12,7 @@ TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+DECODER = params.Model(kind="decoder")
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 LORA = {
     "rank": 4,
@@ -125,6 +126,9 @@ def row(
         "rejected": {"yes": "no", "no": "yes"}.get(completion),
         "groups": {},
         "annotations": None,
+        "tokens": None,
+        "tags": None,
+        "labels": None,
         "weight": 1.0,
         "parent_ids": [],
     } | changes

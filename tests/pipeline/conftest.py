@@ -46,8 +46,8 @@ def tiny_params() -> dict[str, Any]:
     return loaded
 
 
-def clone(into: Path) -> Path:
-    """The work tree as it is, in a repository of its own, with the tiny experiment and no dvc.lock."""
+def clone(into: Path, tree: dict[str, Any] | None = None) -> Path:
+    """The work tree as it is, in a repository of its own, without dvc.lock; `tree`: its params, else the tiny ones."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -60,7 +60,7 @@ def clone(into: Path) -> Path:
             (into / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, into / name)
     with (into / "params.yaml").open("w") as file:
-        YAML(typ="safe").dump(tiny_params(), file)
+        YAML(typ="safe").dump(tree or tiny_params(), file)
     for command in (("git", "init", "-q"), (*GIT, "add", "-A"), (*GIT, "commit", "-qm", "tiny")):
         run(command, into)
     return into

@@ -32,6 +32,7 @@ OPTIONS = COMMON | {
     "shuffle": True,
     "rejected": True,
 }
+LABELS = COMMON | {"kind": "labels", "labels": "feelings", "values": {"0": "anger", "1": "fear", "2": "joy"}}
 TAGS = COMMON | {
     "kind": "tags",
     "text": "{{ words | join(' ') }}",
@@ -47,7 +48,7 @@ RENDER = mapping.renderer()
 
 def _mapping(**changes: Any) -> Any:
     value = {"format": "csv"} | changes
-    kinds = params.LabelMapping | params.OptionsMapping | params.TextMapping | params.TagsMapping
+    kinds = params.LabelMapping | params.LabelsMapping | params.OptionsMapping | params.TextMapping | params.TagsMapping
     return TypeAdapter(kinds).validate_json(json.dumps(value))
 
 
@@ -68,6 +69,8 @@ def test_a_label_becomes_its_word_with_the_other_words_as_choices() -> None:
         (OPTIONS, {"text": "q", "options": "A. x\nB. y", "answer": "C. z"}, "answer_not_one_of_the_options"),
         (OPTIONS, {"text": "q", "options": "A. x\nB. x", "answer": "A. x"}, "answer_not_one_of_the_options"),
         (OPTIONS, {"text": "q", "options": "A. x", "answer": "A. x"}, "number_of_options"),
+        (LABELS, {"text": "Hi", "feelings": ["0", "3"]}, "unknown_label"),
+        (LABELS, {"text": "Hi", "feelings": 0}, "no_list"),
         (LABEL | {"text": "{{ text.nothing }}"}, {"text": "Hi", "label": "1"}, "template"),
         (LABEL | {"text": "{{ 1 / 0 }}"}, {"text": "Hi", "label": "1"}, "template"),
         (LABEL | {"text": "{{ text | dictsort }}"}, {"text": "Hi", "label": "1"}, "template"),
@@ -109,6 +112,30 @@ def test_without_a_label_most_annotators_say_it_and_of_a_tie_the_first_value(who
     declared = _mapping(**LABEL | {"annotations": "{{ who }}", "label": None})
     row = _content(declared, {"text": "Hi", "who": who})
     assert (row["label"], row["completion"], row["rejected"]) == (label, label, "no" if label == "yes" else "yes")
+
+
+@pytest.mark.parametrize(
+    ("given", "labels", "answer"),
+    [
+        (["2", "0", "2"], ["anger", "joy"], "anger, joy"),
+        ([1], ["fear"], "fear"),
+        ("[2, 1]", ["fear", "joy"], "fear, joy"),
+        ("0 2", ["anger", "joy"], "anger, joy"),
+        ([], [], "none"),
+    ],
+)
+def test_several_labels_are_answered_in_declared_order(given: Any, labels: list[str], answer: str) -> None:
+    row = _content(_mapping(**LABELS), {"text": "Hi", "feelings": given})
+    assert (row["labels"], row["label"], row["completion"]) == (labels, answer, answer)
+    assert row["choices"] == ["anger", "fear", "joy"]
+    assert answers.parted(answer, row["choices"]) == labels
+    assert mapping.columns(_mapping(**LABELS), "t") == {"text", "feelings"}
+
+
+@pytest.mark.parametrize("word", ["a, b", "none", " joy"])
+def test_a_label_that_could_not_be_told_from_several_is_refused(word: str) -> None:
+    with pytest.raises(ValueError, match="joined by commas, and `none` means none"):
+        _mapping(**LABELS | {"values": {"0": word}})
 
 
 def test_labels_must_stand_somewhere() -> None:

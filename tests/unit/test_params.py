@@ -384,3 +384,65 @@ def test_a_loss_that_need_not_fall_is_not_watched_and_a_reward_model_is_whole(tm
     head, tail = TEXT.split("\nreward:")
     tail = tail.replace("\n  enabled: false", "\n  enabled: true", 1).replace("method: lora", "method: qlora", 1)
     assert "reward.method: a reward model is trained full, or by lora" in _problems(tmp_path, f"{head}\nreward:{tail}")
+
+
+ENCODER = (ROOT / "params/encoder.yaml").read_text()
+NER = (ROOT / "params/ner.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "said"),
+    [
+        (
+            ENCODER,
+            "enabled: false\n  algorithm",
+            "enabled: true\n  algorithm",
+            "align.enabled: preferences are between",
+        ),
+        (ENCODER, "packing: none", "packing: bfd", "sft.packing: an encoder's rows are not packed"),
+        (ENCODER, "[sft, int8]", "[base, sft, int8]", "predict.variants.0: `base` has no head yet"),
+        (
+            ENCODER,
+            "train: 1600",
+            "train: 0",
+            "split.limits.stress.train: an encoder cannot answer a task that it is not",
+        ),
+        (
+            TEXT,
+            "kind: decoder",
+            "kind: encoder",
+            "prepare.tasks.exam.kind: an encoder learns labels or tags, not `options`",
+        ),
+        (
+            TEXT,
+            "kind: decoder",
+            "kind: encoder",
+            "prepare.tasks.dialogues.kind: an encoder learns labels or tags, not `t",
+        ),
+        (TEXT, "kind: decoder", "kind: encoder", "sft.method: an encoder is trained in full; set it to full"),
+        (
+            NER,
+            "audits: []\n  resamples",
+            "audits: [{task: names, attribute: a, privileged: b, unprivileged: c, favorable: d}]\n  resamples",
+            "fairness.audits.0.favorable: `d` is not declared; there are: none",
+        ),
+    ],
+)
+def test_what_does_not_go_with_an_encoder_is_told(tmp_path: Path, text: str, old: str, new: str, said: str) -> None:
+    assert old in text
+    assert said in _problems(tmp_path, text.replace(old, new, 1))
+
+
+def test_labels_and_tags_do_not_share_an_encoder(tmp_path: Path) -> None:
+    yaml = YAML(typ="safe")
+    tree, other = yaml.load(NER), yaml.load(ENCODER)
+    tree["prepare"]["tasks"] |= other["prepare"]["tasks"]
+    tree["fetch_data"]["sources"] |= other["fetch_data"]["sources"]
+    assert "prepare.tasks.names.kind: an encoder learns either tags or labels" in _problems(tmp_path, json.dumps(tree))
+    tree["split"]["limits"] = {"stress": {"train": 0, "valid": 0, "test": 0}}
+    _load(tmp_path, json.dumps(tree))
+    tree["model"]["kind"] = "decoder"
+    del tree["split"]["limits"]["stress"]
+    tree["sft"]["method"] = "lora"
+    tree["sft"]["lora"] = yaml.load(TEXT)["sft"]["lora"]
+    _load(tmp_path, json.dumps(tree))

@@ -175,3 +175,31 @@ def test_any_bytes_after_a_csv_header_become_records_or_a_plain_error(
         unquoted = b'"' not in b"".join(lines)
         if unquoted:
             assert len(found) == sum(bool(line) for line in b"\n".join(lines).splitlines())
+
+
+CONLL = "-DOCSTART- -X- O O\n\nAda NNP I-NP B-PER\nsleeps VBZ I-VP O\n\n\nin\tO\r\nRome\tB-LOC\r\n\t\r\nalone\n\n"
+
+
+def test_sentences_of_conll_have_words_and_tags(tmp_path: Path) -> None:
+    """Parted by spaces or tabs, four columns or two; a blank line may hold a tab; what has no tag is no sentence."""
+    (tmp_path / "a.conll").write_bytes(codecs.BOM_UTF8 + CONLL.encode() + b"\xff O\n")
+    found = _records(tmp_path / "a.conll", "conll")
+    assert found[:2] == [
+        {"tokens": ["Ada", "sleeps"], "tags": ["B-PER", "O"]},
+        {"tokens": ["in", "Rome"], "tags": ["O", "B-LOC"]},
+    ]
+    assert [record[None][0] for record in found[2:]] == [  # type: ignore[index]
+        "a line without a word and a tag",
+        "byte 0xff is not UTF-8",
+    ]
+
+
+def test_a_long_file_of_conll_comes_in_chunks_that_cut_no_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "CHUNK", 40)
+    wanted = [{"tokens": [f"word{n}"] * (1 + n % 4), "tags": ["O"] * (1 + n % 4)} for n in range(50)]
+    text = "\n\n".join("\n".join(f"{word}\tO" for word in one["tokens"]) for one in wanted)
+    (tmp_path / "a.conll").write_text(text)
+    assert len(list(records.chunks(tmp_path / "a.conll", "a.conll", "conll"))) > 10
+    assert _records(tmp_path / "a.conll", "conll") == wanted

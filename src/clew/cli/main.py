@@ -49,6 +49,11 @@ PARAMS = {
     ),
     "schema": ("clew.cli.params:schema", "Print the JSON Schema of params.yaml, for editors."),
     "docs": ("clew.cli.params:docs", "Print what each key of params.yaml means and may be, as Markdown."),
+    "list": (
+        "clew.cli.ready:listed",
+        "List the ready experiments: the files in params/, with what each is; * is the one in params.yaml.",
+    ),
+    "use": ("clew.cli.ready:use", "Write a ready experiment of params/ as params.yaml."),
 }
 ROWS = {
     "key": (
@@ -101,7 +106,7 @@ app = Root(
     "clew",
     [
         *(Later(name, *told) for name, told in COMMANDS.items()),
-        _group("params", PARAMS, "Check params.yaml or print its schema."),
+        _group("params", PARAMS, "Check params.yaml, print its schema, or take a ready one."),
         _group("rows", ROWS, "Row identities, a row's biography, a model's rows."),
         _group("review", REVIEW, "Rows that cleaning rules want a person to decide about."),
         _group("merge-driver", MERGE_DRIVER, "Merge dvc.lock stage by stage instead of line by line."),

@@ -13,6 +13,7 @@ from typing import Any
 
 from clew import io
 from clew.errors import ModelError
+from clew.training.encoder import auto_class
 from clew.training.loop import copy_all_but_weights
 
 
@@ -24,15 +25,17 @@ def compress(source: Path, target: Path, activations: str) -> None:
     """
     import torch
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8WeightOnlyConfig
-    from transformers import AutoModelForCausalLM, TorchAoConfig
+    from transformers import AutoConfig, TorchAoConfig
 
     # Version 2 of these formats is the one that torchao writes as safetensors.
     scheme = {"weight_only": Int8WeightOnlyConfig, "dynamic": Int8DynamicActivationInt8WeightConfig}[activations]
-    model = AutoModelForCausalLM.from_pretrained(
+    described = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    auto = auto_class(described)
+    model = auto.from_pretrained(
         source,
         dtype=torch.bfloat16,
         device_map="cpu",
-        quantization_config=TorchAoConfig(scheme(version=2)),
+        quantization_config=TorchAoConfig(scheme(version=2), modules_to_not_convert=_heads(auto, described)),
         use_safetensors=True,
         trust_remote_code=False,
     )
@@ -43,6 +46,18 @@ def compress(source: Path, target: Path, activations: str) -> None:
     config = (target / "config.json").read_bytes()  # says how the weights are stored
     copy_all_but_weights(source, target)
     (target / "config.json").write_bytes(config)
+
+
+def _heads(auto: Any, config: Any) -> list[str] | None:
+    """An encoder's head, which is small and its output; None of a decoder, whose head transformers itself leaves."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if auto is AutoModelForCausalLM:
+        return None
+    with torch.device("meta"):
+        model = auto.from_config(config, trust_remote_code=False)
+    return [name for name, _ in model.named_children() if name != model.base_model_prefix]
 
 
 def sort_header(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The metrics: one function each, and its line in CHOICE, BINARY or TEXT.
+"""The metrics: one function each, and its line in CHOICE, BINARY, LABELS or TEXT; those of tags are in `entities`.
 
 A metric takes a task's predictions and returns a function of how often each row counts (see intervals), or, as a
 string, the reason why the number cannot be had.
@@ -6,11 +6,12 @@ string, the reason why the number cannot be had.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from clew.evaluation import entities
 from clew.evaluation.intervals import Array, Metric
 from clew.evaluation.predictions import Row, is_choice
 
@@ -28,13 +29,45 @@ def macro_f1(rows: Sequence[Row]) -> Metric | str:
     classes = sorted({row["label"] for row in rows} | {_text(row["prediction"]) for row in rows})
     actual = np.array([[row["label"] == name for name in classes] for row in rows], dtype=np.float64)
     predicted = np.array([[row["prediction"] == name for name in classes] for row in rows], dtype=np.float64)
+    return lambda counts: _mean_f1(counts, actual, predicted)
 
-    def metric(counts: Array) -> Array:
-        twice, total = 2 * (counts @ (actual * predicted)), counts @ (actual + predicted)
-        score = np.divide(twice, total, out=np.zeros_like(total), where=total > 0)
-        return np.asarray(score.sum(axis=1) / (total > 0).sum(axis=1))
 
-    return metric
+def _mean_f1(counts: Array, actual: Array, predicted: Array) -> Array:
+    """Mean F1 over the columns of two matrices of 0 and 1 (rows, classes); a class that is in neither is left out."""
+    twice, total = 2 * (counts @ (actual * predicted)), counts @ (actual + predicted)
+    score = np.divide(twice, total, out=np.zeros_like(total), where=total > 0)
+    return np.asarray(score.sum(axis=1) / (total > 0).sum(axis=1))
+
+
+def exact_match(rows: Sequence[Row]) -> Metric | str:
+    """Share of rows whose predicted labels are all the right ones and no other."""
+    hits = np.array([set(row["predicted"]) == set(row["labels"]) for row in rows], dtype=np.float64)
+    return lambda counts: counts @ hits / counts.sum(axis=1)
+
+
+def micro_f1(rows: Sequence[Row]) -> Metric | str:
+    """2 TP / (2 TP + FP + FN), summed over the labels; of rows that may have several."""
+    actual, predicted = _indicators(rows)
+    if not actual.any():
+        return "no row has a label"
+    hits, either = (actual * predicted).sum(axis=1), (actual + predicted).sum(axis=1)
+    return lambda counts: np.asarray(2 * (counts @ hits) / (counts @ either))
+
+
+def macro_f1_of_labels(rows: Sequence[Row]) -> Metric | str:
+    """Mean over the labels of 2 TP / (2 TP + FP + FN); a label counts where a row has it or is predicted to."""
+    actual, predicted = _indicators(rows)
+    if not actual.any():
+        return "no row has a label"
+    return lambda counts: _mean_f1(counts, actual, predicted)
+
+
+def _indicators(rows: Sequence[Row]) -> tuple[Array, Array]:
+    """Which label each row has and was predicted to have, each of shape (rows, labels)."""
+    labels = sorted({label for row in rows for label in row["choices"]})
+    columns = ("labels", "predicted")
+    actual, predicted = ([[label in row[column] for label in labels] for row in rows] for column in columns)
+    return np.array(actual, dtype=np.float64), np.array(predicted, dtype=np.float64)
 
 
 def log_loss(rows: Sequence[Row]) -> Metric | str:
@@ -95,13 +128,18 @@ CHOICE: dict[str, Maker] = {
     "perplexity": perplexity,
 }
 BINARY: dict[str, Maker] = {**CHOICE, "auc": auc}
+LABELS: dict[str, Maker] = {"exact_match": exact_match, "micro_f1": micro_f1, "macro_f1": macro_f1_of_labels}
 TEXT: dict[str, Maker] = {"bleu": bleu, "chrf": chrf, "perplexity": perplexity}
 
 LOWER_IS_BETTER = frozenset({"log_loss", "perplexity", "size_bytes", "seconds_per_example"})
 
 
-def table(task: str, rows: Sequence[Row]) -> dict[str, Maker]:
-    """The metrics of a task: of choices, of the same two choices in every row, or of text."""
+def table(task: str, rows: Sequence[Row]) -> Mapping[str, Maker]:
+    """The metrics of a task: of tags, of several labels, of choices, of the same two choices, or of text."""
+    if rows[0].get("tags") is not None:
+        return entities.table(rows)
+    if rows[0].get("labels") is not None:
+        return LABELS
     if not is_choice(task, rows):
         return TEXT
     choices = {tuple(sorted(row["choices"])) for row in rows}
@@ -115,9 +153,11 @@ def sacrebleu_metrics() -> dict[str, Any]:
     return {"bleu": BLEU(force=True), "chrf": CHRF()}
 
 
-def signatures() -> dict[str, str]:
-    """sacrebleu's signature of each text metric: what another must use to get the same number."""
-    found = {}
+def signatures(table: Mapping[str, Maker]) -> dict[str, str]:
+    """What another must use to get the same numbers: sacrebleu's signature of each text metric; seqeval's version."""
+    found = dict.fromkeys((name for name in table if name.startswith("entity_")), entities.SIGNATURE)
+    if table is not TEXT:
+        return found
     for name, scorer in sacrebleu_metrics().items():
         scorer.corpus_score(["a"], [["a"]])  # the signature holds the number of references, known after scoring
         found[name] = str(scorer.get_signature())

@@ -49,7 +49,7 @@ def _measure_task(
     n = len(next(iter(rows.values())))
     values = {key: intervals.point(metric, n) for key, metric in known.items()}
     samples = intervals.bootstrap(known, n, resamples, intervals.generator(seed, task))
-    signatures = metrics.signatures() if table is metrics.TEXT else {}
+    signatures = metrics.signatures(table)
 
     entries: dict[str, dict[str, Any]] = {variant: {} for variant in rows}
     for variant, name in made:

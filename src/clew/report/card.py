@@ -13,7 +13,13 @@ from clew.report.sections import data, fairness, limits, pipeline
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
-KINDS = {"label": "text-classification", "options": "question-answering", "text": "text-generation"}
+KINDS = {
+    "label": "text-classification",
+    "labels": "text-classification",
+    "options": "question-answering",
+    "text": "text-generation",
+    "tags": "token-classification",
+}
 """The kind of a task's mapping, as model hubs call it."""
 
 
@@ -51,12 +57,20 @@ def head(experiment: Experiment) -> str:
         license_name=None if is_spdx else p["fetch_model"]["license"],
         base_model=address.partition("@")[0] if scheme == "hf" else None,
         library_name="transformers",
-        pipeline_tag="text-generation",
+        pipeline_tag=_pipeline(experiment),
         tags=["clew"],
         eval_results=results(experiment),
         ignore_metadata_errors=False,
     )
     return card.to_yaml().strip()
+
+
+def _pipeline(experiment: Experiment) -> str:
+    """What the model is for, as hubs call it: a decoder writes; an encoder's tasks are all of one kind."""
+    if experiment.params["model"]["kind"] == "decoder":
+        return "text-generation"
+    kinds = {experiment.params["prepare"]["tasks"].get(task, {}).get("kind", "") for task in experiment.tasks}
+    return KINDS.get(min(kinds, default=""), "other")
 
 
 def results(experiment: Experiment) -> list[EvalResult]:

@@ -13,7 +13,7 @@ Tone = Literal["better", "worse", "same", "unknown"]
 MODEL = "model"
 """Beside the tasks in metrics/quality.json: what belongs to a variant and to no task."""
 
-PRIMARY = ("accuracy", "chrf", "bleu", "f1")
+PRIMARY = ("accuracy", "chrf", "bleu", "f1", "entity_f1", "micro_f1")
 """The metric that speaks for a task: the first of these that it has."""
 
 WORDS: dict[Tone, str] = {

@@ -23,6 +23,12 @@ class Metric(NamedTuple):
 METRICS = {
     "accuracy": Metric("accuracy", "share", "share of answers that are right"),
     "f1": Metric("macro-F1", "share", "F1 of each answer, averaged: guessing one answer always scores low"),
+    "exact_match": Metric("exact match", "share", "share of rows whose labels are all right, and no other is given"),
+    "micro_f1": Metric("micro-F1", "share", "F1 over all labels of all rows"),
+    "macro_f1": Metric("macro-F1", "share", "F1 of each label, averaged: rare labels count as much as common ones"),
+    "entity_f1": Metric("entity F1", "share", "F1 over entities: right are type and both ends"),
+    "entity_precision": Metric("entity precision", "share", "share of predicted entities that are right"),
+    "entity_recall": Metric("entity recall", "share", "share of real entities that are found"),
     "auc": Metric("AUC", "share", "chance that a random yes is scored above a random no; 50 % is guessing"),
     "bleu": Metric("BLEU", "score", "word sequences shared with the wanted text, 0 to 100"),
     "chrf": Metric("chrF", "score", "character sequences shared with the wanted text, 0 to 100"),
@@ -35,7 +41,11 @@ METRICS = {
 
 
 def metric(name: str) -> Metric:
-    """The words for a metric; an unknown one keeps its name."""
+    """The words for a metric; an unknown one keeps its name. `entity_f1_person` is the entity F1 of persons."""
+    of_all = next((known for known in METRICS if known.startswith("entity_") and name.startswith(f"{known}_")), None)
+    if of_all:
+        kind = name.removeprefix(f"{of_all}_")
+        return METRICS[of_all]._replace(label=f"{METRICS[of_all].label} of {kind}", means="")
     return METRICS.get(name) or Metric(name.replace("_", " "), "plain", "")
 
 

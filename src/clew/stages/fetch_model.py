@@ -1,6 +1,7 @@
-"""fetch_model: bring the base model to models/base as safetensors, tokenizer and chat template; nothing of it is run.
+"""fetch_model: bring the base model to models/base as safetensors and tokenizer, a decoder's with its chat template.
 
-The source is a GGUF file or a folder of safetensors; `random_init` draws fresh, smaller weights instead.
+Nothing of it is run. The source is a GGUF file or a folder of safetensors; `random_init` draws fresh, smaller weights
+instead.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 WHERE = "fetch_model"
 
 
-def run(fetch_model: params.FetchModel, seed: int) -> dict[str, Any]:
+def run(fetch_model: params.FetchModel, model: params.Model, seed: int) -> dict[str, Any]:
     """Fetch and convert. Returns what came (files, bytes, whether from the cache) and the model's size."""
     with io.replace_folder(paths.BASE) as base, io.scratch_folder(paths.BASE) as scratch:
         files = scratch / "source"
@@ -26,6 +27,7 @@ def run(fetch_model: params.FetchModel, seed: int) -> dict[str, Any]:
             base,
             dtype=fetch_model.dtype,
             random_init=fetch_model.random_init,
+            kind=model.kind,
             seed=seed,
             where=WHERE,
         )

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from clew import io, paths, rows
+from clew import answers, io, paths, rows
 from clew.errors import DataError
-from clew.evaluation import scoring
-from clew.training import data, device
+from clew.evaluation import encoders, scoring
+from clew.training import data, device, encoder, encoding
 
 if TYPE_CHECKING:
     from clew import params
@@ -20,23 +20,47 @@ TEST = paths.SPLITS / "test.parquet"
 RESAMPLES = 1000
 
 
-def run(predict: params.Predict, item: str, seed: int) -> dict[str, Any]:
-    """Score the choices of every test row, or write its text; and score the answer that was wanted."""
+def run(predict: params.Predict, model: params.Model, item: str, seed: int) -> dict[str, Any]:
+    """Score the choices of every test row, or write its text; and score the answer that was wanted.
+
+    An encoder scores the labels, or tags the words.
+    """
     where = replace(device.pick(predict.precision), attention="sdpa")  # flash attention takes no mask of ours
     device.make_deterministic(seed)
     folder = paths.MODELS / item
-    tokenizer = device.load_tokenizer(folder)
     test = rows.read(TEST)
     if not test:
         raise DataError("there are no test rows", where=str(TEST), fix="Raise split.limits.<task>.test.")
+    if model.kind == "encoder":
+        return _encoder(predict, item, seed, where, test)
+    tokenizer = device.load_tokenizer(folder)
     questions = [_question(tokenizer, row, predict.max_length) for row in test]
-    model = device.load_model(folder, where)
-    device.check_fit(model, tokenizer, folder)
+    decoder = device.load_model(folder, where)
+    device.check_fit(decoder, tokenizer, folder)
     with device.memory_advice("predict.batch_size", "predict.max_length"), where.autocast():
-        scores, texts, seconds = _answers(model, tokenizer, test, questions, predict, item)
+        scores, texts, seconds = _answers(decoder, tokenizer, test, questions, predict, item)
     predictions = [_prediction(*of_row) for of_row in zip(test, questions, scores, texts, strict=True)]
     io.write_parquet(paths.PREDICTIONS / f"{item}.parquet", predictions, rows.PREDICTION_SCHEMA)
     cut = Counter(row["task"] for row, question in zip(test, questions, strict=True) if question.cut)
+    return where.facts() | {"rows": len(test), "rows_cut": dict(cut), "seconds_per_example": _intervals(seconds, seed)}
+
+
+def _encoder(
+    predict: params.Predict, item: str, seed: int, where: device.Device, test: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    folder = paths.MODELS / item
+    tokenizer, model = encoding.load_tokenizer(folder), encoder.load_model(folder, where)
+    encoder.check_length(model, predict.max_length, "predict.max_length")
+    head = encoding.head_of(model.config)
+    encoded = [encoding.encode(tokenizer, row, head, predict.max_length) for row in test]
+    with device.memory_advice("predict.batch_size", "predict.max_length"), where.autocast():
+        answered, seconds = encoders.answers(
+            model, tokenizer.pad_token_id, head, test, encoded, predict.batch_size, f"predict {item}"
+        )
+    own = ("row_id", "source", "task", "label", "choices", "groups")
+    predictions = [{name: row[name] for name in own} | answer for row, answer in zip(test, answered, strict=True)]
+    io.write_parquet(paths.PREDICTIONS / f"{item}.parquet", predictions, rows.PREDICTION_SCHEMA)
+    cut = Counter(row["task"] for row, one in zip(test, encoded, strict=True) if one.cut)
     return where.facts() | {"rows": len(test), "rows_cut": dict(cut), "seconds_per_example": _intervals(seconds, seed)}
 
 
@@ -44,7 +68,7 @@ def _question(tokenizer: Any, row: Mapping[str, Any], max_length: int) -> scorin
     """The row in tokens. Its answers: each choice, or for free text the completion that was wanted."""
     encoded = [
         data.encode(tokenizer, row, max_length, "predict.max_length", completion=answer)
-        for answer in row["choices"] or [row["completion"]]
+        for answer in rows.scored(row) or [row["completion"]]
     ]
     prompt = min((example.prompt for example in encoded), key=len)
     return scoring.Question(prompt, [e.completion for e in encoded], any(e.cut for e in encoded))
@@ -75,7 +99,7 @@ def _answers(
                 here = [questions[index] for index in indices]
                 started = time.perf_counter()
                 scored = scoring.score(model, here, tokenizer.pad_token_id)
-                asked = [at for at, index in enumerate(indices) if not test[index]["choices"]]
+                asked = [at for at, index in enumerate(indices) if not rows.scored(test[index])]
                 if asked:
                     started = time.perf_counter()  # writing is the answer; scoring the wanted text is extra
                     prompts = [here[at].prompt for at in asked]
@@ -92,7 +116,7 @@ def _answers(
 def _prediction(
     row: Mapping[str, Any], question: scoring.Question, scores: Sequence[float], text: str | None
 ) -> dict[str, Any]:
-    choices = row["choices"]
+    choices = rows.scored(row)
     wanted = choices.index(row["completion"]) if choices else 0
     return {
         "row_id": row["row_id"],
@@ -100,12 +124,14 @@ def _prediction(
         "task": row["task"],
         "label": row["label"],
         "reference": row["completion"],
-        "choices": choices,
+        "choices": row["choices"],
         "scores": list(scores) if choices else None,
         "prediction": choices[max(range(len(scores)), key=scores.__getitem__)] if choices else text,
         "logprob": scores[wanted],
         "tokens": len(question.answers[wanted]),
         "groups": row["groups"],
+        "labels": None if row["labels"] is None else answers.parted(row["label"], row["choices"]),
+        "predicted": None if row["labels"] is None else answers.parted(text or "", row["choices"]),
     }
 
 

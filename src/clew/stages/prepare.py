@@ -103,7 +103,7 @@ class Tally:
         }
         if declared.missing:
             found["missing"] = {"dropped": self.reasons[MISSING], "imputed": self.imputed}
-        if declared.kind == "label":
+        if declared.kind in ("label", "labels"):
             found["labels"] = {label: self.labels[label] for label in declared.values.values()}
             found["unlabelled"] = self.reasons[None] - self.labels.total()
         return found
@@ -169,7 +169,7 @@ def _told(path: Path, task: str, declared: params.Mapping) -> Iterator[None]:
 def _fillings(task: str, declared: params.Mapping, files: list[Path]) -> Mapping[str, Any]:
     """column → what fills it; the records are read once more where that depends on them."""
     found = (record for chunk in _chunks(task, declared, files) for record in records.records(chunk))
-    return missing_values.fillings(declared.missing, found, text=declared.format not in ("jsonl", "parquet"))
+    return missing_values.fillings(declared.missing, found, text=declared.format not in ("jsonl", "parquet", "conll"))
 
 
 def _parts(job: Job, files: list[Path], pairing: ratings.Pairing | None) -> Iterator[Made]:

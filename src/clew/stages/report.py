@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def run(
     seed: int,
+    model: params.Model,
     fetch_data: params.FetchData,
     fetch_model: params.FetchModel,
     prepare: params.Prepare,
@@ -36,6 +37,7 @@ def run(
 ) -> dict[str, Any]:
     """Read the run, write the page, the card and the record of machines. Every section is shown, so all are named."""
     sections = {
+        "model": model,
         "fetch_data": fetch_data,
         "fetch_model": fetch_model,
         "prepare": prepare,

@@ -7,13 +7,15 @@ data/fed/sft.parquet how often it was, by the data loader.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clew import io, ledger, paths, rows
 from clew.errors import DataError
-from clew.training import checkpoints, data, device, loop, memory, record
+from clew.training import checkpoints, data, device, encoder, encoding, loop, memory, record
 from clew.training import fed as feeding
 from clew.training import sft as training
 
@@ -21,23 +23,45 @@ if TYPE_CHECKING:
     from clew import params
 
 VALID = paths.SPLITS / "valid.parquet"
+INPUTS = (paths.BASE, paths.TRAIN, VALID)
 
 
-def run(sft: params.Sft, seed: int) -> dict[str, Any]:
-    """Fine-tune on the completions of the training rows; a killed run goes on from its last checkpoint."""
+def run(sft: params.Sft, model: params.Model, seed: int) -> dict[str, Any]:
+    """Fine-tune on the training rows: a decoder on their completions, an encoder on their labels or tags.
+
+    A killed run goes on from its last checkpoint.
+    """
     where = loop.pick_device(sft, "sft")
     device.make_deterministic(seed)
+    if model.kind == "encoder":
+        return _encoder(sft, seed, where)
     tokenizer = device.load_tokenizer(paths.BASE)
     entries: list[dict[str, Any]] = []
     train = _examples(tokenizer, paths.TRAIN, sft.max_length, entries)
     valid = [data.with_weight(example, 1.0) for example in _examples(tokenizer, VALID, sft.max_length, [])]
     order = data.feeding_order([len(example) for example in train], sft.batch_size, sft.epochs, seed, "sft.epochs")
-    inputs, key = [paths.BASE, paths.TRAIN, VALID], f"{where.name} {where.precision}"
-    with checkpoints.folder("sft", inputs, sft.model_dump_json(), seed, key) as folder:
+    with checkpoints.folder("sft", INPUTS, sft.model_dump_json(), seed, f"{where.name} {where.precision}") as folder:
         settled = memory.settle(sft, folder, paths.BASE, max(len(example) for example in train), where)
         facts = _train(settled, seed, where, folder, tokenizer, train, valid, order)
     ledger.write("sft", entries, rows_in=len(entries), rows_out=len(train))
     return facts
+
+
+def _encoder(sft: params.Sft, seed: int, where: device.Device) -> dict[str, Any]:
+    tokenizer = encoding.load_tokenizer(paths.BASE)
+    found = _rows(paths.TRAIN)
+    head = encoding.head_for(found, str(paths.TRAIN))
+    train = [encoding.encode(tokenizer, row, head, sft.max_length) for row in found]
+    valid = [replace(encoding.encode(tokenizer, row, head, sft.max_length), weight=1.0) for row in _rows(VALID)]
+    order = data.feeding_order([len(row) for row in train], sft.batch_size, sft.epochs, seed, "sft.epochs")
+    with checkpoints.folder("sft", INPUTS, sft.model_dump_json(), seed, f"{where.name} {where.precision}") as folder:
+        trainer = encoder.make_trainer(sft, seed, where, folder, paths.BASE, tokenizer, head, train, valid, order)
+        fitted, fed, facts = _fit(sft, folder, trainer, train, partial(encoder.write_model, paths.BASE, head, seed))
+        io.write_json(paths.SFT_METRICS, _metrics(fitted, train, valid, fed))
+    decided = [("changed", "cut") if row.cut else ("kept", None) for row in train]
+    entries = [ledger.entry(row, "sft", *told) for row, told in zip(found, decided, strict=True)]
+    ledger.write("sft", entries, rows_in=len(found), rows_out=len(train))
+    return where.facts() | facts
 
 
 def _train(
@@ -53,34 +77,52 @@ def _train(
     """Train, write the model and its figures, and say what is volatile."""
     trainer, adapter = _trainer(sft, seed, where, folder, tokenizer, train, valid, order)
     data.prove_completion_only(tokenizer, train[:10], trainer.data_collator(list(training.make_dataset(train[:10]))))
+    write = partial(loop.write_model, paths.BASE, adapter, merge=sft.merge)
+    fitted, fed, facts = _fit(sft, folder, trainer, train, write)
+    metrics = _metrics(fitted, train, valid, fed)
+    if sft.method == "qlora":
+        metrics["valid_loss"]["on_full_base"] = _loss_on_full_base(sft, seed, where, folder, tokenizer, valid)
+    io.write_json(paths.SFT_METRICS, metrics)
+    return where.facts() | facts
+
+
+def _fit(
+    sft: params.Sft,
+    folder: Path,
+    trainer: Any,
+    train: Sequence[data.Example] | Sequence[encoding.Encoded],
+    write: Callable[[Mapping[str, Any], Path], None],
+) -> tuple[loop.Fitted, feeding.Fed, dict[str, Any]]:
+    """Train and write the model (`write`: weights, folder); also what was fed, and what is volatile."""
     started = time.perf_counter()
     fed = feeding.Fed(len(train))
     fitted = loop.fit(trainer, folder, "sft", sft.patience, fed, sft.divergence)
     seconds = time.perf_counter() - started
     root = feeding.write("sft", [example.row_id for example in train], [example.cut for example in train], fed)
     with io.replace_folder(paths.SFT) as aside:
-        loop.write_model(paths.BASE, adapter, fitted.weights, aside, merge=sft.merge)
+        write(fitted.weights, aside)
         record.write(aside, "sft", root)
-    metrics = _metrics(fitted, train, valid, fed)
-    if sft.method == "qlora":
-        metrics["valid_loss"]["on_full_base"] = _loss_on_full_base(sft, seed, where, folder, tokenizer, valid)
-    io.write_json(paths.SFT_METRICS, metrics)
     io.write_csv(paths.SFT_LOSS, ("step", "split", "loss"), loop.losses(fitted.history))
-    return where.facts() | {
+    facts = {
         "micro_batch_size": loop.micro_batch(sft),
         "tokens_per_second": round((fed.tokens - fitted.resumed_tokens) / seconds, 1),
         "resumed_from_step": fitted.resumed,
     }
+    return fitted, fed, facts
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    found = rows.read(path)
+    if not found:
+        raise DataError("there are no rows", where=str(path), fix="Look at split.limits and at metrics/clean.json.")
+    return found
 
 
 def _examples(tokenizer: Any, path: Path, max_length: int, entries: list[dict[str, Any]]) -> list[data.Example]:
     """The rows that fit, in tokens. What became of each is added to `entries`."""
-    found = rows.read(path)
-    if not found:
-        raise DataError("there are no rows", where=str(path), fix="Look at split.limits and at metrics/clean.json.")
     examples: list[data.Example] = []
     last: DataError | None = None
-    for row in found:
+    for row in _rows(path):
         try:
             example = data.encode(tokenizer, row, max_length, "sft.max_length")
         except data.TooLong as error:
@@ -156,8 +198,8 @@ def _loss_on_full_base(
 
 def _metrics(
     fitted: loop.Fitted,
-    train: Sequence[data.Example],
-    valid: Sequence[data.Example],
+    train: Sequence[data.Example] | Sequence[encoding.Encoded],
+    valid: Sequence[data.Example] | Sequence[encoding.Encoded],
     fed: feeding.Fed,
 ) -> dict[str, Any]:
     measured = [loss for _, split, loss in loop.losses(fitted.history) if split == "valid"]

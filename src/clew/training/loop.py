@@ -33,7 +33,7 @@ KEPT_CHECKPOINTS = 2  # the newest, and the one before it in case the newest is 
 
 
 def arguments(section: params.Optimisation, rows: int, seed: int, where: device.Device, folder: Path) -> dict[str, Any]:
-    """Arguments for SFTConfig and DPOConfig alike. rows: how many are fed in all, every epoch counted."""
+    """Arguments for SFTConfig, DPOConfig and others alike. rows: how many are fed in all, every epoch counted."""
     steps = math.ceil(rows / section.batch_size)
     micro = micro_batch(section)
     return {

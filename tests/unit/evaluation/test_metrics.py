@@ -127,7 +127,7 @@ def test_the_metrics_of_a_task_follow_from_its_rows() -> None:
 
 
 def test_signatures_name_sacrebleus_version_and_settings() -> None:
-    found = metrics.signatures()
+    found = metrics.signatures(metrics.TEXT)
     assert found["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.")
     assert "nc:6|nw:0" in found["chrf"]
 
@@ -137,3 +137,29 @@ def test_a_row_that_never_counts_changes_nothing() -> None:
     for name in metrics.CHOICE:
         alone = intervals.point(metrics.CHOICE[name](rows[:20]), 20)
         assert drawn(name, rows, [1] * 20 + [0] * 10) == pytest.approx(alone)
+
+
+CHOICES = ["anger", "fear", "joy"]
+SUBSETS = st.lists(st.tuples(st.sets(st.sampled_from(CHOICES)), st.sets(st.sampled_from(CHOICES))), min_size=1)
+
+
+@given(SUBSETS)
+@settings(deadline=None, max_examples=50)
+def test_scores_of_several_labels_are_those_of_scikit_learn(pairs: list[tuple[set[str], set[str]]]) -> None:
+    rows = [{"choices": CHOICES, "labels": sorted(actual), "predicted": sorted(said)} for actual, said in pairs]
+    assert metrics.table("moods", rows) is metrics.LABELS
+    actual, said = ([[label in one[side] for label in CHOICES] for one in pairs] for side in (0, 1))
+    there = [any(column) for column in np.array(actual + said).T]
+
+    def value(name: str) -> float:
+        metric = metrics.LABELS[name](rows)
+        assert not isinstance(metric, str), metric
+        return intervals.point(metric, len(rows))
+
+    assert value("exact_match") == pytest.approx(sk.accuracy_score(actual, said))
+    if not any(map(any, actual)):
+        assert metrics.LABELS["micro_f1"](rows) == metrics.LABELS["macro_f1"](rows) == "no row has a label"
+        return
+    assert value("micro_f1") == pytest.approx(sk.f1_score(actual, said, average="micro", zero_division=0))
+    each = np.array(sk.f1_score(actual, said, average=None, zero_division=0))
+    assert value("macro_f1") == pytest.approx(each[there].mean())

@@ -54,7 +54,7 @@ def test_rows_tokens_steps_and_trained_parameters_are_those_of_the_run(here: Pat
     training = {"method": method, "lora": LORA, "epochs": 1.5, "batch_size": 4, "micro_batch_size": 2, "max_length": 96}
     p = _declare(sft={**training, "patience": 99}, align={**training, "rows": 7, "method": "lora"})
     told = _plan("sft", "align", "--json")["training"]
-    sft.run(p.sft, p.seed)
+    sft.run(p.sft, p.model, p.seed)
     shutil.copytree(paths.BASE, paths.SFT, dirs_exist_ok=True)
     align.run(p.align, p.seed)
     made = io.read_json(paths.SFT_METRICS)

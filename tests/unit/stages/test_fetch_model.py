@@ -23,6 +23,7 @@ TEMPLATE = (
 )
 WORDS = ["<unk>", "<start>", "<end>", "ab", *"abcdefghijklmnopqrstuvwxyz ", *[f"w{n}" for n in range(33)]]
 SPECIAL = {"unk_token": "<unk>", "bos_token": "<start>", "eos_token": "<end>"}
+DECODER = params.Model(kind="decoder")
 SIZES = params.RandomInit(
     hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
 )
@@ -100,7 +101,7 @@ def test_a_folder_of_safetensors_keeps_its_weights(model):
     import torch
     from safetensors.torch import load_file
 
-    facts = fetch_model.run(section(model), seed=1)
+    facts = fetch_model.run(section(model), DECODER, seed=1)
     assert {path.name for path in paths.BASE.iterdir()} == FILES
     before, after = load_file(model / "model.safetensors"), load_file(paths.BASE / "model.safetensors")
     assert before.keys() == after.keys()
@@ -114,13 +115,13 @@ def test_a_folder_of_safetensors_keeps_its_weights(model):
 
 
 def test_weights_are_stored_as_declared(model):
-    fetch_model.run(section(model, dtype="bfloat16"), seed=1)
+    fetch_model.run(section(model, dtype="bfloat16"), DECODER, seed=1)
     assert str(load()[0].dtype) == "torch.bfloat16"
 
 
 def test_the_sources_own_generation_config_stays(model):
     change(model / "generation_config.json", eos_token_id=[2, 0], temperature=0.2, do_sample=True)
-    fetch_model.run(section(model), seed=1)
+    fetch_model.run(section(model), DECODER, seed=1)
     written = io.read_json(paths.BASE / "generation_config.json")
     assert (written["eos_token_id"], written["temperature"], written["pad_token_id"]) == ([2, 0], 0.2, 2)
 
@@ -129,7 +130,7 @@ def test_random_weights_need_none_of_the_sources_and_follow_the_seed(model):
     (model / "model.safetensors").unlink()
     digests = []
     for seed in (1, 1, 2):
-        fetch_model.run(section(model, random_init=SIZES), seed=seed)
+        fetch_model.run(section(model, random_init=SIZES), DECODER, seed=seed)
         digests.append(io.sha256(paths.BASE / "model.safetensors"))
     assert digests[0] == digests[1] != digests[2]
     config = load()[0].config
@@ -142,7 +143,8 @@ def test_another_process_in_another_folder_writes_the_same_bytes(model, tmp_path
     code = (
         "import sys; from clew import params; from clew.stages import fetch_model\n"
         "for name in sys.argv[1:]:\n"
-        "    fetch_model.run(params.FetchModel.model_validate_json(open(name).read()), 7)\n"
+        "    section = params.FetchModel.model_validate_json(open(name).read())\n"
+        "    fetch_model.run(section, params.Model(kind='decoder'), 7)\n"
         "    __import__('os').rename('models/base', name + '.made')\n"
     )
     declared = {"fresh": section(model, random_init=SIZES), "dequantised": section(gguf), "copied": section(model)}
@@ -153,7 +155,7 @@ def test_another_process_in_another_folder_writes_the_same_bytes(model, tmp_path
     env = os.environ | {"PYTHONHASHSEED": "123"}
     subprocess.run([sys.executable, "-c", code, *declared], cwd=elsewhere, env=env, check=True, capture_output=True)
     for name, wanted in declared.items():
-        fetch_model.run(wanted, seed=7)
+        fetch_model.run(wanted, DECODER, seed=7)
         for file in sorted(paths.BASE.iterdir()):
             assert file.read_bytes() == (elsewhere / f"{name}.made" / file.name).read_bytes(), (name, file.name)
             assert str(tmp_path).encode() not in file.read_bytes()
@@ -208,7 +210,7 @@ def test_a_gguf_file_is_turned_back_into_floats(model, tmp_path):
     from gguf import GGUFReader, dequantize
 
     source = write_gguf(tmp_path / "tiny-Q8_0.gguf")
-    fetch_model.run(section(source), seed=1)
+    fetch_model.run(section(source), DECODER, seed=1)
     assert {path.name for path in paths.BASE.iterdir()} == FILES
     loaded, tokenizer = load()
     expected = {tensor.name: dequantize(tensor.data, tensor.tensor_type) for tensor in GGUFReader(source).tensors}
@@ -221,7 +223,7 @@ def test_a_gguf_file_is_turned_back_into_floats(model, tmp_path):
     }.items():
         assert torch.equal(weight, torch.from_numpy(expected[name].copy())), name
     assert (tokenizer.chat_template, tokenizer.eos_token, len(tokenizer)) == (TEMPLATE, "<end>", len(WORDS))
-    fetch_model.run(section(source, random_init=SIZES), seed=1)
+    fetch_model.run(section(source, random_init=SIZES), DECODER, seed=1)
     assert load()[0].config.num_hidden_layers == 2
 
 
@@ -343,7 +345,7 @@ def template_that_asks_for_too_much(folder: Path) -> None:
 def test_a_model_that_cannot_be_used_is_told_in_one_line(spoil: Callable[[Path], None], told: str, model: Path):
     spoil(model)
     with pytest.raises(ModelError, match=rf"^fetch_model: {told}") as error:
-        fetch_model.run(section(model), seed=1)
+        fetch_model.run(section(model), DECODER, seed=1)
     assert "\n" not in str(error.value)
     assert not paths.BASE.exists()
 
@@ -351,13 +353,13 @@ def test_a_model_that_cannot_be_used_is_told_in_one_line(spoil: Callable[[Path],
 @pytest.mark.parametrize("sizes", [{"num_attention_heads": 5}, {"num_key_value_heads": 3}])
 def test_sizes_that_do_not_divide_are_told(sizes, model):
     with pytest.raises(ModelError, match=r"^fetch_model.random_init: 32 dimensions"):
-        fetch_model.run(section(model, random_init=SIZES.model_copy(update=sizes)), seed=1)
+        fetch_model.run(section(model, random_init=SIZES.model_copy(update=sizes)), DECODER, seed=1)
 
 
 def test_a_model_that_names_code_comes_without_it(model):
     change(model / "config.json", auto_map={"AutoModelForCausalLM": "code.Model"})
     (model / "code.py").write_text("raise SystemExit('ran')")
-    fetch_model.run(section(model), seed=1)
+    fetch_model.run(section(model), DECODER, seed=1)
     assert {path.name for path in paths.BASE.iterdir()} == FILES
     assert "auto_map" not in io.read_json(paths.BASE / "config.json")
 

@@ -53,7 +53,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _predictions(variant: str) -> list[dict[str, Any]]:
     section = params.Predict(variants=("sft",), batch_size=2, max_length=96, max_new_tokens=4, precision="float32")
-    predict.run(section, variant, 1)
+    predict.run(section, tiny_model.DECODER, variant, 1)
     return io.read_parquet(paths.PREDICTIONS / f"{variant}.parquet", rows.PREDICTION_SCHEMA)
 
 
@@ -75,8 +75,8 @@ def _killed_and_resumed(section: params.Sft, monkeypatch: pytest.MonkeyPatch) ->
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "seal", kill)
         with pytest.raises(Killed):
-            sft.run(section, 1)
-    assert sft.run(section, 1)["resumed_from_step"] == section.checkpoint_steps
+            sft.run(section, tiny_model.DECODER, 1)
+    assert sft.run(section, tiny_model.DECODER, 1)["resumed_from_step"] == section.checkpoint_steps
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_method_trains_resumes_to_the_same_bytes_and_leaves_a_model_that_answe
     here: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     section = tiny_model.sft_params(**METHODS[name])
-    sft.run(section, 1)
+    sft.run(section, tiny_model.DECODER, 1)
     unbroken = _outs()
     _killed_and_resumed(section, monkeypatch)
     assert _outs() == unbroken
@@ -104,7 +104,7 @@ def test_a_method_trains_resumes_to_the_same_bytes_and_leaves_a_model_that_answe
 
 def test_what_qlora_loses_on_the_full_base_is_told(here: Path) -> None:
     tiny_model.write_model(paths.BASE, hidden_size=64, intermediate_size=128)
-    sft.run(tiny_model.sft_params(method="qlora", learning_rate=0.05), 1)
+    sft.run(tiny_model.sft_params(method="qlora", learning_rate=0.05), tiny_model.DECODER, 1)
     valid = io.read_json(paths.SFT_METRICS)["valid_loss"]
     assert valid["on_full_base"] != valid["best"]
     test = rows.read(paths.SPLITS / "valid.parquet")
@@ -112,7 +112,7 @@ def test_what_qlora_loses_on_the_full_base_is_told(here: Path) -> None:
     found = _predictions("sft")  # the model as it was written, measured by other code
     tokens = sum(row["tokens"] for row in found)
     assert valid["on_full_base"] == pytest.approx(-sum(row["logprob"] for row in found) / tokens, abs=1e-4)
-    sft.run(tiny_model.sft_params(), 1)
+    sft.run(tiny_model.sft_params(), tiny_model.DECODER, 1)
     assert "on_full_base" not in io.read_json(paths.SFT_METRICS)["valid_loss"]
 
 
@@ -134,7 +134,7 @@ def test_what_qlora_loses_on_the_full_base_is_told(here: Path) -> None:
 def test_preferences_are_trained_by_every_method(
     here: Path, of_sft: dict[str, Any], of_align: dict[str, Any], beside: bool
 ) -> None:
-    sft.run(tiny_model.sft_params(**of_sft), 1)
+    sft.run(tiny_model.sft_params(**of_sft), tiny_model.DECODER, 1)
     rows.write(paths.TRAIN, [tiny_model.row(number, "yes") for number in range(8)])
     held_out = {"rows": 3, "max_new_tokens": 4, "resamples": 100, "confidence": 0.95}
     section = tiny_model.align_params(**of_align, epochs=3, learning_rate=0.05, held_out=held_out)
@@ -153,7 +153,7 @@ def test_preferences_are_trained_by_every_method(
 
 
 def test_a_model_with_an_adapter_beside_it_is_not_compressed(here: Path) -> None:
-    sft.run(tiny_model.sft_params(**PREFIX), 1)
+    sft.run(tiny_model.sft_params(**PREFIX), tiny_model.DECODER, 1)
     align.run(tiny_model.align_params(enabled=False), 1)
     assert io.tree_sha256(paths.ALIGNED) == io.tree_sha256(paths.SFT)
     section = params.Compress(methods=("int8",), int8=params.Int8(activations="weight_only"))
@@ -166,7 +166,7 @@ def test_every_optimizer_learns_its_own_way_and_resumes(here: Path, monkeypatch:
     made = {}
     for optimizer in OPTIMIZERS:
         section = tiny_model.sft_params(optimizer=optimizer, method="full", weight_decay=0.5)
-        sft.run(section, 1)
+        sft.run(section, tiny_model.DECODER, 1)
         made[optimizer] = _outs()
         valid = io.read_json(paths.SFT_METRICS)["valid_loss"]
         assert valid["best"] < valid["before"], optimizer
@@ -180,7 +180,7 @@ def test_every_optimizer_learns_its_own_way_and_resumes(here: Path, monkeypatch:
 def test_adam_is_adamw_where_no_weight_decays(here: Path) -> None:
     made = []
     for optimizer in ("adam", "adamw"):
-        sft.run(tiny_model.sft_params(optimizer=optimizer), 1)
+        sft.run(tiny_model.sft_params(optimizer=optimizer), tiny_model.DECODER, 1)
         made.append(_outs()[0])
     assert made[0] == made[1]
 
@@ -192,7 +192,7 @@ def test_the_losses_are_the_same_however_a_batch_is_split(here: Path, method: st
     of_sft, of_align = [], []
     for size in (1, 2, 4):
         changes = {"micro_batch_size": size, "lora": WITHOUT_DROPOUT, "method": method, "epochs": 1.5}
-        sft.run(tiny_model.sft_params(**changes), 1)
+        sft.run(tiny_model.sft_params(**changes), tiny_model.DECODER, 1)
         of_sft.append(_losses(paths.SFT_LOSS))
         tiny_model.write(paths.SFT)
         align.run(tiny_model.align_params(**changes, rows=10, dpo=dpo), 1)
@@ -209,7 +209,7 @@ def test_a_resumed_run_keeps_the_split_that_it_began_with(here: Path, monkeypatc
     section = tiny_model.sft_params(micro_batch_size="auto")
     room = {"cpu": 0}
     monkeypatch.setattr(memory, "total", room.__getitem__)
-    assert sft.run(section, 1)["micro_batch_size"] == 1
+    assert sft.run(section, tiny_model.DECODER, 1)["micro_batch_size"] == 1
     unbroken = _outs()
     seal = checkpoints.seal
 
@@ -220,19 +220,19 @@ def test_a_resumed_run_keeps_the_split_that_it_began_with(here: Path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "seal", kill)
         with pytest.raises(Killed):
-            sft.run(section, 1)
+            sft.run(section, tiny_model.DECODER, 1)
     room["cpu"] = 1 << 40
-    resumed = sft.run(section, 1)
+    resumed = sft.run(section, tiny_model.DECODER, 1)
     assert (resumed["micro_batch_size"], resumed["resumed_from_step"]) == (1, 2)
     assert _outs() == unbroken
-    assert sft.run(section, 1)["micro_batch_size"] == 4
+    assert sft.run(section, tiny_model.DECODER, 1)["micro_batch_size"] == 4
 
 
 @pytest.mark.parametrize("change", [{"gradient_checkpointing": True}, {"attention": "eager"}], ids=str)
 def test_what_saves_memory_or_computes_otherwise_changes_no_loss(here: Path, change: dict[str, Any]) -> None:
     found = []
     for changes in ({}, change):
-        sft.run(tiny_model.sft_params(lora=WITHOUT_DROPOUT, **changes), 1)
+        sft.run(tiny_model.sft_params(lora=WITHOUT_DROPOUT, **changes), tiny_model.DECODER, 1)
         found.append(_losses(paths.SFT_LOSS))
     assert found[0] == pytest.approx(found[1], abs=1e-5)
 
@@ -240,7 +240,7 @@ def test_what_saves_memory_or_computes_otherwise_changes_no_loss(here: Path, cha
 def test_gradients_are_shortened_or_not(here: Path) -> None:
     made = []
     for norm in (None, 1e9, 0.001):
-        sft.run(tiny_model.sft_params(optimizer="sgd", max_grad_norm=norm), 1)
+        sft.run(tiny_model.sft_params(optimizer="sgd", max_grad_norm=norm), tiny_model.DECODER, 1)
         made.append(io.sha256(paths.SFT / "model.safetensors"))
     assert made[0] == made[1] != made[2]
 
@@ -256,7 +256,7 @@ def _rates(monkeypatch: pytest.MonkeyPatch, section: params.Sft) -> list[float]:
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "fit", watch)
-        sft.run(section, 1)
+        sft.run(section, tiny_model.DECODER, 1)
     return seen
 
 
@@ -311,12 +311,12 @@ def test_what_wants_a_gpu_is_refused_without_one(
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SetupError, match=said):
-        sft.run(tiny_model.sft_params(**change), 1)
+        sft.run(tiny_model.sft_params(**change), tiny_model.DECODER, 1)
 
 
 def test_a_stage_warns_of_an_unusual_learning_rate_and_trains(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sft.run(tiny_model.sft_params(learning_rate=0.5), 1)
+    sft.run(tiny_model.sft_params(learning_rate=0.5), tiny_model.DECODER, 1)
     said = capsys.readouterr().err
     assert "clew: warning: sft.learning_rate: 0.5 is outside 0.0001 to 0.001, which is usual for lora" in said
-    sft.run(tiny_model.sft_params(learning_rate=5e-4), 1)
+    sft.run(tiny_model.sft_params(learning_rate=5e-4), tiny_model.DECODER, 1)
     assert "warning: sft" not in capsys.readouterr().err

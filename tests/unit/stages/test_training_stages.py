@@ -11,10 +11,12 @@ import pytest
 
 from clew import io, ledger, params, paths, rows
 from clew.errors import ModelError
+from clew.evaluation import scoring
 from clew.stages import align, compress, predict, sft
 from clew.training import checkpoints, data, device, loop, record
 from examples import tiny_model
 
+DECODER = tiny_model.DECODER
 CPU = device.Device("cpu", "float32", "sdpa")
 INT8 = params.Compress(methods=("int8",), int8=params.Int8(activations="weight_only"))
 
@@ -41,7 +43,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_sft_makes_the_same_bytes_twice_and_another_model_with_another_seed(here: Path, method: str) -> None:
     made = []
     for seed in (1, 1, 2):
-        sft.run(tiny_model.sft_params(method=method), seed)
+        sft.run(tiny_model.sft_params(method=method), DECODER, seed)
         made.append(io.tree_sha256(paths.SFT))
     assert made[0] == made[1] != made[2]
     assert made[0] != io.tree_sha256(paths.BASE)
@@ -70,7 +72,7 @@ def _overfit() -> params.Sft:
 
 def test_training_stops_early_and_keeps_the_best_weights_not_the_last(here: Path) -> None:
     section = _overfit()
-    sft.run(section, 1)
+    sft.run(section, DECODER, 1)
     metrics = io.read_json(paths.SFT_METRICS)
     assert metrics["stopped_early"]
     valid = [float(line["loss"]) for line in io.read_csv(paths.SFT_LOSS) if line["split"] == "valid"]
@@ -78,7 +80,7 @@ def test_training_stops_early_and_keeps_the_best_weights_not_the_last(here: Path
     assert metrics["valid_loss"]["best_step"] < metrics["steps"] == metrics["valid_loss"]["best_step"] + 3
     before = io.tree_sha256(paths.SFT)
     patient = section.model_copy(update={"patience": 100})
-    sft.run(patient, 1)
+    sft.run(patient, DECODER, 1)
     assert not io.read_json(paths.SFT_METRICS)["stopped_early"]
     assert io.tree_sha256(paths.SFT) == before, "the best weights are the same, however long it goes on"
 
@@ -92,7 +94,7 @@ def test_rows_as_fed_are_counted_from_the_batches_and_those_that_do_not_fit_stan
     train[2] |= {"messages": [{"role": "user", "content": "a" * 200}]}
     train[5] |= {"completion": "y" * 100}
     rows.write(paths.TRAIN, train)
-    sft.run(tiny_model.sft_params(epochs=2, patience=100, learning_rate=1e-4), 1)
+    sft.run(tiny_model.sft_params(epochs=2, patience=100, learning_rate=1e-4), DECODER, 1)
     tokenizer = device.load_tokenizer(paths.BASE)
     section = tiny_model.sft_params()
     encoded = [data.encode(tokenizer, row, section.max_length, "") for at, row in enumerate(train) if at != 5]
@@ -117,7 +119,7 @@ def test_rows_as_fed_are_counted_from_the_batches_and_those_that_do_not_fit_stan
 
 
 def test_rows_that_were_fed_after_the_best_step_only_are_in_no_weights(here: Path) -> None:
-    sft.run(_overfit(), 1)
+    sft.run(_overfit(), DECODER, 1)
     metrics = io.read_json(paths.SFT_METRICS)
     size = tiny_model.sft_params().batch_size
     assert sum(row["times_fed"] for row in _fed("sft").values()) == metrics["valid_loss"]["best_step"] * size
@@ -129,7 +131,7 @@ def test_a_killed_run_that_had_its_best_behind_it_ends_as_an_unbroken_one(
     here: Path, monkeypatch: pytest.MonkeyPatch, seals: int
 ) -> None:
     section = _overfit()
-    sft.run(section, 1)
+    sft.run(section, DECODER, 1)
     unbroken = _outs()
     seal, count = checkpoints.seal, 0
 
@@ -142,8 +144,8 @@ def test_a_killed_run_that_had_its_best_behind_it_ends_as_an_unbroken_one(
 
     monkeypatch.setattr(checkpoints, "seal", kill)
     with pytest.raises(Killed):
-        sft.run(section, 1)
-    assert sft.run(section, 1)["resumed_from_step"] == seals
+        sft.run(section, DECODER, 1)
+    assert sft.run(section, DECODER, 1)["resumed_from_step"] == seals
     assert _outs() == unbroken
 
 
@@ -158,7 +160,7 @@ def test_the_learning_rate_warms_up_and_falls_as_the_schedule_says(here: Path, m
 
     monkeypatch.setattr(loop, "fit", watch)
     section = tiny_model.sft_params(epochs=5, warmup=0.2, schedule="linear", learning_rate=0.01)
-    sft.run(section, 1)
+    sft.run(section, DECODER, 1)
     steps = len(seen)
     warm = -(-steps // 5)
     wanted = [0.01 * min(step / warm, (steps - step) / (steps - warm)) for step in range(steps)]
@@ -173,7 +175,7 @@ def test_full_training_of_a_bfloat16_base_is_done_in_float32(here: Path) -> None
 
     assert device.load_model(paths.BASE, where, train="full").dtype == torch.float32
     assert device.load_model(paths.BASE, where, train="lora").dtype == torch.bfloat16
-    sft.run(tiny_model.sft_params(method="full"), 1)
+    sft.run(tiny_model.sft_params(method="full"), DECODER, 1)
     assert device.load_model(paths.SFT, where, train="lora").dtype == torch.bfloat16
 
 
@@ -214,7 +216,7 @@ def test_int8_is_smaller_without_pickle_the_same_twice_and_loads(here: Path) -> 
     loaded = device.load_model(paths.MODELS / "int8", CPU)
     stored = int8.quantised(loaded)
     assert all(stored[name] for name in stored if "layers" in name)
-    predict.run(_predict(), "int8", 1)
+    predict.run(_predict(), DECODER, "int8", 1)
     assert len(io.read_parquet(paths.PREDICTIONS / "int8.parquet", rows.PREDICTION_SCHEMA)) == 6
 
 
@@ -222,7 +224,7 @@ def test_predictions_keep_the_rows_order_and_do_not_depend_on_the_batch(here: Pa
     tiny_model.write(paths.SFT)
     found: list[list[dict[str, Any]]] = []
     for size in (1, 4):
-        facts = predict.run(_predict(size), "sft", 1)
+        facts = predict.run(_predict(size), DECODER, "sft", 1)
         found.append(io.read_parquet(paths.PREDICTIONS / "sft.parquet", rows.PREDICTION_SCHEMA))
     assert facts["seconds_per_example"]["stress"]["n"] == 5
     test = rows.read(paths.SPLITS / "test.parquet")
@@ -236,20 +238,31 @@ def test_predictions_keep_the_rows_order_and_do_not_depend_on_the_batch(here: Pa
             assert one["logprob"] == one["scores"][row["choices"].index(row["label"])]
 
 
+def test_several_labels_are_written_as_text_and_read_off(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_model.write(paths.SFT)
+    several = tiny_model.row(1, "anger, joy", choices=["anger", "fear", "joy"], labels=["anger", "joy"], rejected=None)
+    rows.write(paths.SPLITS / "test.parquet", [several])
+    monkeypatch.setattr(scoring, "generate", lambda *_: ["joy, fear and more"])
+    predict.run(_predict(), DECODER, "sft", 1)
+    (found,) = io.read_parquet(paths.PREDICTIONS / "sft.parquet", rows.PREDICTION_SCHEMA)
+    assert (found["labels"], found["predicted"], found["scores"]) == (["anger", "joy"], ["joy"], None)
+    assert found["prediction"] == "joy, fear and more"
+
+
 def test_a_model_that_does_not_fit_its_tokenizer_is_told_before_training(here: Path) -> None:
     tiny_model.write_model(paths.BASE, vocabulary=200)
     with pytest.raises(ModelError, match="the tokenizer has 259 tokens and the model only 200 embeddings"):
-        sft.run(tiny_model.sft_params(), 1)
+        sft.run(tiny_model.sft_params(), DECODER, 1)
 
 
 def test_a_tokenizer_without_template_is_told(here: Path) -> None:
     tiny_model.write_tokenizer(paths.BASE, template=None)
     (paths.BASE / "chat_template.jinja").unlink(missing_ok=True)
     with pytest.raises(ModelError, match="no chat template"):
-        sft.run(tiny_model.sft_params(), 1)
+        sft.run(tiny_model.sft_params(), DECODER, 1)
 
 
 def test_modules_that_the_model_does_not_have_are_told_with_those_it_has(here: Path) -> None:
     lora = {**tiny_model.LORA, "target_modules": ("query",)}
     with pytest.raises(Exception, match=r"sft.lora.target_modules: the model's layers have no query.*q_proj"):
-        sft.run(tiny_model.sft_params(lora=lora), 1)
+        sft.run(tiny_model.sft_params(lora=lora), DECODER, 1)

@@ -157,7 +157,7 @@ def test_packing_trains_what_padding_trains(tmp_path: Path, monkeypatch: pytest.
     losses, metrics, fed_rows, trees = {}, {}, {}, []
     for packing in ("none", "padding_free", "padding_free", "bfd"):
         lora = {**tiny_model.LORA, "dropout": 0.0}
-        sft.run(tiny_model.sft_params(packing=packing, lora=lora, max_length=192), 1)
+        sft.run(tiny_model.sft_params(packing=packing, lora=lora, max_length=192), tiny_model.DECODER, 1)
         losses[packing] = [float(line["loss"]) for line in io.read_csv(paths.SFT_LOSS)]
         metrics[packing] = io.read_json(paths.SFT_METRICS)
         fed_rows[packing] = io.sha256(paths.fed("sft"))

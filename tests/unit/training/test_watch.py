@@ -39,7 +39,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_that_diverges_keeps_its_last_whole_checkpoint_and_names_it() -> None:
     section = {"epochs": 8, "learning_rate": 5.0, "warmup": 0.5, "checkpoint_steps": 1, "patience": 100}
     with pytest.raises(ModelError, match=r"holds the weights before") as told:
-        sft.run(tiny_model.sft_params(**section, divergence={"window": 3, "factor": 1.2}, method="full"), 1)
+        sft.run(
+            tiny_model.sft_params(**section, divergence={"window": 3, "factor": 1.2}, method="full"),
+            tiny_model.DECODER,
+            1,
+        )
     named = str(told.value).split("; ")[1].split(" holds")[0]
     assert Path(named).is_dir()
     assert Path(named).parent.parent == paths.CHECKPOINTS
@@ -47,7 +51,7 @@ def test_a_run_that_diverges_keeps_its_last_whole_checkpoint_and_names_it() -> N
 
 @pytest.mark.usefixtures("here")
 def test_live_curves_are_those_that_are_written_in_the_end() -> None:
-    sft.run(tiny_model.sft_params(), 1)
+    sft.run(tiny_model.sft_params(), tiny_model.DECODER, 1)
     folder = paths.LIVE / "sft/plots/metrics"
     for split in ("train", "valid"):
         written = [

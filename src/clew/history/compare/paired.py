@@ -31,7 +31,7 @@ MOST = 10_000
 """Draws at most: beyond, p-values come from the tail of Student's t."""
 
 
-BY_ANSWER = ("accuracy", "f1", "bleu", "chrf")
+BY_ANSWER = ("accuracy", "f1", "bleu", "chrf", "exact_match", "micro_f1", "macro_f1")
 """Metrics that see the answer alone, not how likely it was."""
 
 
@@ -135,8 +135,11 @@ def test(
 
 def changed(metric: str, rows: tuple[Sequence[Row], Sequence[Row]]) -> int:
     """How many rows the two sides answered otherwise, as far as a metric sees it."""
-    columns = ("prediction",) if metric in BY_ANSWER else ("prediction", "scores", "logprob")
-    return sum(any(first[name] != second[name] for name in columns) for first, second in zip(*rows, strict=True))
+    by_answer = metric in BY_ANSWER or metric.startswith("entity_")
+    columns = ("prediction", "predicted") if by_answer else ("prediction", "scores", "logprob")
+    return sum(
+        any(first.get(name) != second.get(name) for name in columns) for first, second in zip(*rows, strict=True)
+    )
 
 
 def least(changed: int) -> float:
@@ -217,4 +220,8 @@ def read(path: Any) -> list[Mapping[str, Any]] | str:
     try:
         return list(io.read_parquet(path, rows.PREDICTION_SCHEMA))
     except DataError as error:
-        return error.what
+        told = error.what
+    try:
+        return list(io.read_parquet(path, rows.PREDICTION_SCHEMA_1))
+    except DataError:
+        return told

@@ -20,7 +20,8 @@ def build(experiment: Experiment) -> Mapping[str, Any]:
         rows = {name: [row for row in found if row["task"] == task] for name, found in experiment.predictions.items()}
         answers = answers_of([row for of_variant in rows.values() for row in of_variant])
         if not answers:
-            without.append((words.plain_name(task), "its answers are free text"))
+            tagged = any(row["tags"] is not None for row in next(iter(rows.values())))
+            without.append((words.plain_name(task), f"its answers are {'tags of words' if tagged else 'free text'}"))
         elif len(answers) > MOST:
             without.append((words.plain_name(task), f"it has {len(answers)} different answers"))
         else:

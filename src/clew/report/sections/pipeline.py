@@ -88,10 +88,14 @@ def model_name(uri: str) -> str:
 
     >>> model_name("hf://acme/tiny@abc123"), model_name("package://llm==1.2/llm/SmolLM2.Q4.gguf")
     ('acme/tiny', 'SmolLM2.Q4')
+    >>> model_name("package://minilm==0.1/minilm/model.zip!/**")
+    'minilm'
     """
     scheme, _, rest = uri.rpartition("://")
     if scheme == "hf":
         return rest.partition("@")[0]
+    if scheme.startswith("package") and "*" in rest.rpartition("/")[2]:
+        return rest.partition("==")[0]
     last = uri.removeprefix("file:").rstrip("/").rpartition("/")[2]
     for ending in (".gguf", ".safetensors", ".tar.gz", ".zip"):
         last = last.removesuffix(ending)

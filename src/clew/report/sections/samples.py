@@ -57,7 +57,7 @@ def of_task(experiment: Experiment, task: str) -> dict[str, Any]:
 def classify(first: Mapping[str, Row], final: Mapping[str, Row], experiment: Experiment) -> list[tuple[str, list[str]]]:
     """(class, row_ids sorted), by whether the first and the final variant were right."""
     ids = sorted(first)
-    if all(row["label"] is None for row in first.values()):
+    if all(right(row) is None for row in first.values()):
         return [("free text", ids)]
     names = experiment.variants[0], experiment.final
     found: dict[tuple[bool, bool], list[str]] = {
@@ -85,7 +85,9 @@ def choose(classes: Sequence[Sequence[str]], n: int) -> list[str]:
 
 
 def right(row: Row) -> bool | None:
-    """Whether the prediction is the label; None for free text."""
+    """Whether the prediction is the label, or every tag is; None for free text."""
+    if row["tags"] is not None:
+        return bool(row["predicted"] == row["tags"])
     return None if row["label"] is None else row["prediction"] == row["label"]
 
 
