@@ -156,5 +156,6 @@ def test_versions_that_differ_from_the_lock_are_named(tmp_path: Path) -> None:
 def test_outs_are_read_from_dvc_yaml_with_the_item_filled_in() -> None:
     file = Path(__file__).parents[2] / "dvc.yaml"
     assert runtime.outs("predict@sft", file) == ["data/predictions/sft.parquet"]
-    assert runtime.outs("sft", file) == ["models/sft", "metrics/plots/sft_loss.csv", "metrics/sft.json"]
+    data = ["data/fed/sft.parquet", "data/ledger/sft.parquet"]
+    assert runtime.outs("sft", file) == ["models/sft", *data, "metrics/plots/sft_loss.csv", "metrics/sft.json"]
     assert runtime.outs("none", file) == []
