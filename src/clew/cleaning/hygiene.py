@@ -83,6 +83,9 @@ def find(rows: pa.Table, rule: HygieneRule, context: Context) -> Findings:  # no
             tokens = [(mend(token) if mend else token) or token for token in row["tokens"] or ()]
             changes = {"tokens": tokens} if tokens != (row["tokens"] or []) else None
             told = ", ".join(kinds)
+            if mend and not all(mend(text).strip() for text in (row["text"], row["completion"]) if text):
+                found[position] = Finding("drop", detail=f"nothing but {told}", start=start, end=end)
+                continue
             found[position] = Finding(rule.action, detail=told, start=start, end=end, mend=mend, changes=changes)
     return Findings(found, figures=dict(sorted(counts.items())))
 
