@@ -1,0 +1,194 @@
+"""What sections that train say about each other, and an encoder about the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from clew.params_problem import Check, Path, Problem, is_within, unknown
+from clew.params_training import UNMERGEABLE, Optimisation
+from clew.training.data import MIN_PROMPT
+
+if TYPE_CHECKING:
+    from clew.params import Params
+
+ALGORITHMS = ("dpo", "kto", "rloo", "grpo")
+
+
+def _reward(p: Params) -> Iterator[Problem]:
+    if p.reward.enabled and not p.reward.tasks:
+        yield ("reward", "tasks"), "is empty; name a task whose rows have a rejected answer, or set enabled: false"
+    yield from _paired(p, "reward", p.reward.tasks, needed=p.reward.enabled)
+    if p.reward.enabled and (p.reward.method not in ("full", "lora", "ia3") or not p.reward.merge):
+        yield ("reward", "method"), "a reward model is trained full, or by lora or ia3 with merge: true"
+    if p.reward.enabled and _beside(p.sft):
+        yield ("reward", "enabled"), "wants a whole model to start from: set sft.merge: true"
+
+
+def _align(p: Params) -> Iterator[Problem]:
+    if p.align.enabled and not p.align.tasks:
+        yield ("align", "tasks"), "is empty; name a task whose rows have a rejected answer, or set align.enabled: false"
+    if p.align.enabled and p.align.method in ("lora", "qlora") and p.align.lora and p.align.lora.dropout:
+        yield ("align", "lora", "dropout"), "must be 0: TRL compares the policy with its reference without dropout"
+    yield from _paired(p, "align", p.align.tasks, needed=p.align.enabled and p.align.algorithm == "dpo")
+
+
+def _paired(p: Params, section: str, tasks: Sequence[str], *, needed: bool) -> Iterator[Problem]:
+    """Tasks that are declared, and where it is needed have rejected answers."""
+    for index, task in enumerate(tasks):
+        path: Path = (section, "tasks", index)
+        yield from unknown(path, task, sorted(p.prepare.tasks))
+        if needed and task in p.prepare.tasks and not _has_rejected(p.prepare.tasks[task]):
+            yield path, f"`{task}` has no rejected answers; set prepare.tasks.{task}.rejected: true, or take it out"
+
+
+def _adapters(p: Params) -> Iterator[Problem]:
+    """What is made of a model whose adapter is not merged."""
+    if p.align.enabled and p.sft.method in UNMERGEABLE and p.align.method != p.sft.method:
+        yield ("align", "method"), f"sft leaves a {p.sft.method}, which align can only train on: set {p.sft.method}"
+    if p.align.enabled and p.align.method in UNMERGEABLE and p.align.algorithm != "dpo":
+        yield ("align", "method"), f"{p.align.method} is trained with algorithm: dpo only"
+    if p.align.enabled and p.align.method == "qlora" and _beside(p.sft):
+        yield ("align", "method"), "qlora wants sft's adapter merged before it quantises: set sft.merge: true"
+    last = "align" if p.align.enabled else "sft"
+    if p.compress.methods and _beside(getattr(p, last)):
+        yield (
+            ("compress", "methods"),
+            f"{last} leaves its adapter beside the model, and only whole models are compressed",
+        )
+
+
+def _beside(section: Optimisation) -> bool:
+    """Whether a section leaves its adapter beside the model."""
+    return section.method != "full" and not section.merge
+
+
+def _bitsandbytes(p: Params) -> Iterator[Problem]:
+    from importlib import metadata
+
+    try:
+        metadata.version("bitsandbytes")
+    except metadata.PackageNotFoundError:
+        for name in _trained():
+            for key, wants in (("method", ("qlora",)), ("optimizer", ("adamw_8bit", "paged_adamw_8bit"))):
+                if (value := getattr(getattr(p, name), key)) in wants:
+                    yield (name, key), f"{value} wants the package bitsandbytes, which is not installed"
+
+
+def _trained() -> list[str]:
+    """The names of the sections that train."""
+    from clew.params import Params
+
+    kinds = {name: field.annotation for name, field in Params.model_fields.items()}
+    return [name for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Optimisation)]
+
+
+def _has_rejected(mapping: Any) -> bool:
+    return mapping.kind == "ratings" or bool(getattr(mapping, "rejected", None))
+
+
+def _algorithm(p: Params) -> Iterator[Problem]:
+    """The algorithm's own section is set, and the others are not: what is set and does nothing would mislead."""
+    for name in ALGORITHMS:
+        is_set = getattr(p.align, name) is not None
+        if is_set and name != p.align.algorithm:
+            yield ("align", name), f"is set, and align.algorithm is `{p.align.algorithm}`: set one or the other"
+        if not is_set and name == p.align.algorithm:
+            yield ("align", name), f"is null, and align.algorithm is `{name}`: docs/training.md has an example"
+
+
+def _kto(p: Params) -> Iterator[Problem]:
+    if not p.align.enabled or p.align.algorithm != "kto":
+        return
+    tasks = [p.prepare.tasks[task] for task in p.align.tasks if task in p.prepare.tasks]
+    if tasks and not any(map(_has_rejected, tasks)):
+        yield (
+            ("align", "tasks"),
+            "none has rejected answers: KTO learns from wanted answers and from others",
+        )
+    if p.align.micro_batch_size == 1:
+        yield ("align", "micro_batch_size"), "must be 2 or more: KTO compares an answer with those beside it"
+
+
+def _online(p: Params) -> Iterator[Problem]:
+    """What rloo and grpo need: whole groups of answers in a batch, room for a prompt, rewards that are there."""
+    name = p.align.algorithm
+    online = getattr(p.align, name)
+    if not p.align.enabled or name not in ("rloo", "grpo") or online is None:
+        return
+    path: Path = ("align", name)
+    if p.align.batch_size % online.generations:
+        yield (*path, "generations"), f"{online.generations} does not divide align.batch_size {p.align.batch_size}"
+    if p.align.max_length - online.max_new_tokens < MIN_PROMPT:
+        yield (*path, "max_new_tokens"), f"leaves no {MIN_PROMPT} tokens of align.max_length for a prompt"
+    for index, term in enumerate(online.rewards):
+        where = (*path, "rewards", index)
+        if term.kind == "model" and not p.reward.enabled:
+            yield (*where, "kind"), "is `model`, and reward.enabled is false: there is no reward model"
+        if term.kind == "file" and not (is_within(term.file) and term.file.endswith(".py")):
+            yield (*where, "file"), f"`{term.file}` is no .py file below rewards/"
+    if p.align.divergence is not None:
+        yield ("align", "divergence"), f"must be null: the loss of {name} does not fall while it learns"
+    if not any(term.weight for term in online.rewards):
+        yield (*path, "rewards"), "weigh 0 in all: nothing would be learnt"
+
+
+def _used(p: Params) -> dict[str, str]:
+    """The kind of each task that has rows on any side."""
+    limits = p.split.limits
+    none = {task for task, sides in limits.items() if not (sides.train or sides.valid or sides.test)}
+    return {task: mapping.kind for task, mapping in p.prepare.tasks.items() if task not in none}
+
+
+LABELLED, TAGGED = ("label", "labels"), ("tags",)
+"""Kinds of tasks that share an encoder's head."""
+
+
+def _encoder_tasks(p: Params) -> Iterator[Problem]:
+    """An encoder has one head: for labels or for tags, of tasks that it is trained on."""
+    if p.model.kind != "encoder":
+        return
+    used = _used(p)
+    for task, kind in used.items():
+        if kind not in (*LABELLED, *TAGGED):
+            yield (
+                ("prepare", "tasks", task, "kind"),
+                (f"an encoder learns labels or tags, not `{kind}`; take a decoder, or set split.limits.{task} to 0"),
+            )
+        elif kind in TAGGED and any(other in LABELLED for other in used.values()):
+            yield ("prepare", "tasks", task, "kind"), "an encoder learns either tags or labels, and others are labels"
+        elif task in p.split.limits and not p.split.limits[task].train:
+            yield (
+                ("split", "limits", task, "train"),
+                ("an encoder cannot answer a task that it is not trained on; set valid and test to 0, too"),
+            )
+
+
+def _encoder_stages(p: Params) -> Iterator[Problem]:
+    """What an encoder can do after its training."""
+    if p.model.kind != "encoder":
+        return
+    if p.align.enabled:
+        yield ("align", "enabled"), "preferences are between written answers, and an encoder writes none; set it false"
+    if p.reward.enabled:
+        yield ("reward", "enabled"), "preferences are between written answers, and an encoder writes none; set it false"
+    if p.sft.method != "full":
+        yield ("sft", "method"), "an encoder is trained in full; set it to full"
+    if p.sft.packing != "none":
+        yield ("sft", "packing"), "an encoder's rows are not packed: one would attend to another; set it to none"
+    if "base" in p.predict.variants:
+        path: Path = ("predict", "variants", p.predict.variants.index("base"))
+        yield path, "`base` has no head yet, so an encoder's base says nothing; take it out"
+
+
+CHECKS: tuple[Check, ...] = (
+    _reward,
+    _align,
+    _adapters,
+    _bitsandbytes,
+    _algorithm,
+    _kto,
+    _online,
+    _encoder_tasks,
+    _encoder_stages,
+)
