@@ -130,19 +130,9 @@ def make_dataset(pairs: Sequence[Pair]) -> Any:
 def make_collator(pad_token_id: int) -> Any:
     """TRL's own collator (all chosen answers, then all rejected), with the rows' `weights` and `examples`: of which
     pair each token is."""
-    import torch
     from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-    pad = DataCollatorForPreference(pad_token_id=pad_token_id)
-
-    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        batch: dict[str, Any] = pad(rows)
-        numbers = torch.tensor([row["example"] for row in rows] * 2)
-        batch["examples"] = fed.tokens_of(numbers, batch["attention_mask"])
-        batch["weights"] = torch.tensor([row["weight"] for row in rows], dtype=torch.float32)
-        return batch
-
-    return collate
+    return fed.collator(DataCollatorForPreference(pad_token_id=pad_token_id), sequences=2)
 
 
 def make_trainer_class(*, weighted: bool) -> Any:
@@ -152,11 +142,9 @@ def make_trainer_class(*, weighted: bool) -> Any:
     and several losses, so each pair's loss is asked for by itself.
     """
     import torch
-    from torch.utils.data import DataLoader
-    from tqdm import tqdm
     from trl import DPOTrainer
 
-    class PairTrainer(DPOTrainer):  # type: ignore[misc]
+    class PairTrainer(loop.Quiet, DPOTrainer):  # type: ignore[misc]
         """See `make_trainer_class`; every method is one that DPOTrainer or Trainer calls."""
 
         fed: fed.Fed
@@ -167,28 +155,11 @@ def make_trainer_class(*, weighted: bool) -> Any:
                 del inputs["weights"]
             return super().training_step(model, inputs, *args, **options)
 
-        def _send_telemetry(self) -> None:
-            """Nothing leaves the machine."""
-
-        def create_model_card(self, *_: Any, **__: Any) -> None:
-            """Models are described by clew's own report."""
-
         def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
             return dataset
 
         def _precompute_ref_logps(self, dataset: Any, _: str, batch_size: int) -> Any:
-            loader = DataLoader(dataset, batch_size=batch_size, collate_fn=self.data_collator)
-            chosen, rejected = [], []
-            for batch in tqdm(loader, desc="reference", unit="batch"):
-                tensors = {key: tensor.to(self.accelerator.device) for key, tensor in batch.items()}
-                del tensors["weights"], tensors["examples"]
-                of_chosen, of_rejected = self.compute_ref_log_probs(self.model, tensors)
-                chosen.append(of_chosen.float().cpu())
-                rejected.append(of_rejected.float().cpu())
-            columns = {"ref_chosen_logps": torch.cat(chosen), "ref_rejected_logps": torch.cat(rejected)}
-            for column, values in columns.items():
-                dataset = dataset.add_column(column, values.tolist())
-            return dataset
+            return lesson.with_reference(self, dataset, batch_size, ("ref_chosen_logps", "ref_rejected_logps"))
 
     class WeightedTrainer(PairTrainer):
         """See `make_trainer_class`."""

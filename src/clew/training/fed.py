@@ -9,7 +9,7 @@ step has seen do not stand there. tokens_masked: those without a loss. truncated
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,24 @@ class Fed:
 def tokens_of(examples: Any, attention_mask: Any) -> Any:
     """(sequences, tokens) the example of each token, -1 where nothing is attended to. examples: (sequences,)."""
     return examples.unsqueeze(1).where(attention_mask.bool(), examples.new_full((), -1))
+
+
+def collator(pad: Callable[[list[dict[str, Any]]], dict[str, Any]], *, sequences: int = 1) -> Any:
+    """TRL's collator `pad`, with `examples` (whose each token is) and, where rows have a weight, their `weights`.
+
+    sequences: how many of the batch a row becomes; TRL puts the first of all rows before the second.
+    """
+    import torch
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = pad(rows)
+        numbers = torch.tensor([row["example"] for row in rows] * sequences)
+        batch["examples"] = tokens_of(numbers, batch["attention_mask"])
+        if "weight" in rows[0]:
+            batch["weights"] = torch.tensor([row["weight"] for row in rows], dtype=torch.float32)
+        return batch
+
+    return collate
 
 
 def write(stage: str, row_ids: Sequence[str], truncated: Sequence[bool], fed: Fed) -> dict[str, Any]:

@@ -152,27 +152,16 @@ def make_dataset(answers: Sequence[Rated], order: Sequence[int], micro_batch_siz
 
 def make_collator(pad_token_id: int) -> Any:
     """TRL's own collator, with `examples`: of which answer each token is."""
-    import torch
     from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 
-    pad = DataCollatorForUnpairedPreference(pad_token_id=pad_token_id)
-
-    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        batch: dict[str, Any] = pad(rows)
-        numbers = torch.tensor([row["example"] for row in rows])
-        return batch | {"examples": feeding.tokens_of(numbers, batch["attention_mask"])}
-
-    return collate
+    return feeding.collator(DataCollatorForUnpairedPreference(pad_token_id=pad_token_id))
 
 
 def make_trainer_class() -> Any:
     """KTOTrainer that takes answers in tokens, already paired with others, and keeps the reference in memory."""
-    import torch
-    from torch.utils.data import DataLoader
-    from tqdm import tqdm
     from trl import KTOTrainer
 
-    class AnswerTrainer(KTOTrainer):  # type: ignore[misc]
+    class AnswerTrainer(loop.Quiet, KTOTrainer):  # type: ignore[misc]
         """See `make_trainer_class`; every method is one that KTOTrainer or Trainer calls."""
 
         fed: feeding.Fed
@@ -181,27 +170,11 @@ def make_trainer_class() -> Any:
             self.fed.add(inputs.pop("examples"), inputs["completion_mask"].bool())
             return super().training_step(model, inputs, *args, **options)
 
-        def _send_telemetry(self) -> None:
-            """Nothing leaves the machine."""
-
-        def create_model_card(self, *_: Any, **__: Any) -> None:
-            """Models are described by clew's own report."""
-
         def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
             return dataset
 
         def _precompute_ref_logps(self, dataset: Any, _: str, batch_size: int) -> Any:
-            loader = DataLoader(dataset, batch_size=batch_size, collate_fn=self.data_collator)
-            own, other = [], []
-            for batch in tqdm(loader, desc="reference", unit="batch"):
-                tensors = {key: tensor.to(self.accelerator.device) for key, tensor in batch.items()}
-                del tensors["examples"]
-                of_own, of_other = self.compute_ref_log_probs(self.model, tensors)
-                own.append(of_own.float().cpu())
-                other.append(of_other.float().cpu())
-            for column, values in (("ref_logps", own), ("ref_KL_logps", other)):
-                dataset = dataset.add_column(column, torch.cat(values).tolist())
-            return dataset
+            return lesson.with_reference(self, dataset, batch_size, ("ref_logps", "ref_KL_logps"))
 
     return AnswerTrainer
 

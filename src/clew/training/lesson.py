@@ -62,6 +62,28 @@ def lines(history: Sequence[dict[str, Any]], named: dict[str, str]) -> list[Sequ
     ]
 
 
+def with_reference(trainer: Any, dataset: Any, batch_size: int, columns: tuple[str, str]) -> Any:
+    """The dataset with what the reference says: the log-probabilities of each row's two answers, under `columns`."""
+    import torch
+    from torch.utils.data import DataLoader
+    from tqdm import tqdm
+
+    found: tuple[list[Any], list[Any]] = ([], [])
+    for batch in tqdm(
+        DataLoader(dataset, batch_size=batch_size, collate_fn=trainer.data_collator), desc="reference", unit="batch"
+    ):
+        tensors = {
+            name: tensor.to(trainer.accelerator.device)
+            for name, tensor in batch.items()
+            if name not in ("weights", "examples")
+        }
+        for part, logps in zip(found, trainer.compute_ref_log_probs(trainer.model, tensors), strict=True):
+            part.append(logps.float().cpu())
+    for column, part in zip(columns, found, strict=True):
+        dataset = dataset.add_column(column, torch.cat(part).tolist())
+    return dataset
+
+
 def prove_reference(model: Any, batch: Mapping[str, Any]) -> None:
     """Raise ModelError unless the fresh adapter changes nothing: then adapter-off is the model of the sft stage.
 

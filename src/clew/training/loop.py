@@ -111,6 +111,16 @@ def _schedule_options(schedule: str, steps: int) -> dict[str, Any] | None:
     return options.get(schedule)
 
 
+class Quiet:
+    """What TRL's trainers do beside training, and clew leaves to none: first among a trainer's bases."""
+
+    def _send_telemetry(self) -> None:
+        """Nothing leaves the machine."""
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Models are described by clew's own report."""
+
+
 def single_gpu(config: Any) -> Any:
     """Let a config use one GPU where several are visible (its default would be nn.DataParallel); returns it."""
     if config.world_size > 1:

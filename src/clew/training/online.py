@@ -162,17 +162,11 @@ def make_trainer_class(algorithm: str, prompts: Mapping[str, Prompt], seed: int,
     numbers = {row_id: number for number, row_id in enumerate(prompts)}
     base: Any = {"rloo": RLOOTrainer, "grpo": GRPOTrainer}[algorithm]
 
-    class RolloutTrainer(base):  # type: ignore[misc]
+    class RolloutTrainer(loop.Quiet, base):  # type: ignore[misc]
         """See `make_trainer_class`; every method is one that TRL's trainers call."""
 
         fed: feeding.Fed
         row_ids: tuple[str, ...] = ()
-
-        def _send_telemetry(self) -> None:
-            """Nothing leaves the machine."""
-
-        def create_model_card(self, *_: Any, **__: Any) -> None:
-            """Models are described by clew's own report."""
 
         def _tokenize_prompts(self, row_ids: Sequence[str]) -> Any:
             self.row_ids = tuple(row_ids)

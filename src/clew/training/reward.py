@@ -74,19 +74,9 @@ def make_dataset(pairs: Sequence[Pair], numbers: Sequence[int] | None = None) ->
 def make_collator(pad_token_id: int) -> Any:
     """TRL's own collator (all chosen answers, then all rejected), with the rows' `weights` and `examples`: of which
     pair each token is."""
-    import torch
     from trl.trainer.reward_trainer import DataCollatorForPreference
 
-    pad = DataCollatorForPreference(pad_token_id=pad_token_id)
-
-    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        batch: dict[str, Any] = pad(rows)
-        numbers = torch.tensor([row["example"] for row in rows] * 2)
-        batch["examples"] = fed.tokens_of(numbers, batch["attention_mask"])
-        batch["weights"] = torch.tensor([row["weight"] for row in rows], dtype=torch.float32)
-        return batch
-
-    return collate
+    return fed.collator(DataCollatorForPreference(pad_token_id=pad_token_id), sequences=2)
 
 
 def weighted_loss(chosen: Any, rejected: Any, weights: Any, total: Any, center: float) -> Any:
@@ -106,7 +96,7 @@ def make_trainer_class(center: float) -> Any:
     import torch
     from trl import RewardTrainer
 
-    class PairTrainer(RewardTrainer):  # type: ignore[misc]
+    class PairTrainer(loop.Quiet, RewardTrainer):  # type: ignore[misc]
         """See `make_trainer_class`; every method is one that RewardTrainer or Trainer calls."""
 
         fed: fed.Fed
@@ -116,12 +106,6 @@ def make_trainer_class(center: float) -> Any:
             examples = inputs.pop("examples")
             self.fed.add(examples, examples >= 0, copies=2)  # the reward is of all that was read
             return super().training_step(model, inputs, *args, **options)
-
-        def _send_telemetry(self) -> None:
-            """Nothing leaves the machine."""
-
-        def create_model_card(self, *_: Any, **__: Any) -> None:
-            """Models are described by clew's own report."""
 
         def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
             return dataset

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from clew.errors import ModelError
-from clew.training import data, fed
+from clew.training import data, fed, loop
 from clew.training.data import Example
 
 OURS = ("weights", "rows", "examples")
@@ -119,18 +119,12 @@ def make_trainer_class() -> Any:
     """SFTTrainer with row weights, and a validation loss that is the mean over all tokens, however batched."""
     from trl import SFTTrainer
 
-    class RowTrainer(SFTTrainer):  # type: ignore[misc]
+    class RowTrainer(loop.Quiet, SFTTrainer):  # type: ignore[misc]
         """See `make_trainer_class`; every method is one that SFTTrainer or Trainer calls."""
 
         fed: fed.Fed
         measured: tuple[float, float] = (0.0, 0.0)
         loss_is_scaled_for_ga = True  # by the weights of the whole step, whatever the model's own forward takes
-
-        def _send_telemetry(self) -> None:
-            """Nothing leaves the machine."""
-
-        def create_model_card(self, *_: Any, **__: Any) -> None:
-            """Models are described by clew's own report."""
 
         def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: Any) -> Any:
             return sum(token_weight(batch) for batch in batch_samples).to(device)
