@@ -11,8 +11,8 @@ from clew import io, params, paths, rows
 from clew.errors import DataError
 from clew.evaluation import predictions
 from clew.stages import align, compress, predict, sft
-from clew.training import checkpoints
 from examples import tiny_encoder, tiny_model
+from examples.killing import killed
 
 INT8 = params.Compress(methods=("int8",), int8=params.Int8(activations="weight_only"))
 STRESS = {"yes": "i cannot sleep and i panic", "no": "we laughed and it went well"}
@@ -82,10 +82,6 @@ def _fed_schema() -> Any:
     return SCHEMA
 
 
-class Killed(BaseException):
-    """As SIGKILL: nothing catches it."""
-
-
 @pytest.mark.parametrize("kind", DATA)
 @pytest.mark.parametrize("seals", [1, 3])
 def test_a_killed_run_ends_as_an_unbroken_one(
@@ -96,17 +92,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(
     section = tiny_encoder.sft_params(checkpoint_steps=1)
     sft.run(section, tiny_encoder.MODEL, 1)
     unbroken = _outs()
-    seal, count = checkpoints.seal, 0
-
-    def kill(checkpoint: Path) -> None:
-        nonlocal count
-        seal(checkpoint)
-        count += 1
-        if count == seals:
-            raise Killed
-
-    monkeypatch.setattr(checkpoints, "seal", kill)
-    with pytest.raises(Killed):
+    with killed(seals):
         sft.run(section, tiny_encoder.MODEL, 1)
     assert sft.run(section, tiny_encoder.MODEL, 1)["resumed_from_step"] == seals
     assert _outs() == unbroken

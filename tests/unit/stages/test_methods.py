@@ -12,8 +12,9 @@ import pytest
 from clew import io, params, paths, rows
 from clew.errors import ModelError, SetupError
 from clew.stages import align, compress, predict, sft
-from clew.training import adapters, checkpoints, loop
+from clew.training import adapters, loop
 from examples import tiny_model
+from examples.killing import killed
 
 WITHOUT_DROPOUT = tiny_model.LORA | {"dropout": 0.0}
 IA3 = {"target_modules": ("k_proj", "v_proj", "down_proj"), "feedforward_modules": ("down_proj",)}
@@ -33,10 +34,6 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 SLOW = ("rslora", "dora", "prompt of drawn tokens", "lora", "lora beside its base")  # alike, or tested elsewhere too
 OPTIMIZERS = ["adamw", "adam", "sgd", "rmsprop", "adafactor", "adamw_8bit", "paged_adamw_8bit"]
-
-
-class Killed(BaseException):
-    """As SIGKILL: nothing catches it."""
 
 
 @pytest.fixture
@@ -65,30 +62,20 @@ def _losses(path: Path) -> list[float]:
     return [float(line["loss"]) for line in io.read_csv(path)]
 
 
-def _killed_and_resumed(section: params.Sft, monkeypatch: pytest.MonkeyPatch) -> None:
-    seal = checkpoints.seal
-
-    def kill(checkpoint: Path) -> None:
-        seal(checkpoint)
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "seal", kill)
-        with pytest.raises(Killed):
-            sft.run(section, tiny_model.DECODER, 1)
+def _killed_and_resumed(section: params.Sft) -> None:
+    with killed():
+        sft.run(section, tiny_model.DECODER, 1)
     assert sft.run(section, tiny_model.DECODER, 1)["resumed_from_step"] == section.checkpoint_steps
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in METHODS]
 )
-def test_a_method_trains_resumes_to_the_same_bytes_and_leaves_a_model_that_answers(
-    here: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_method_trains_resumes_to_the_same_bytes_and_leaves_a_model_that_answers(here: Path, name: str) -> None:
     section = tiny_model.sft_params(**METHODS[name])
     sft.run(section, tiny_model.DECODER, 1)
     unbroken = _outs()
-    _killed_and_resumed(section, monkeypatch)
+    _killed_and_resumed(section)
     assert _outs() == unbroken
     metrics = io.read_json(paths.SFT_METRICS)
     assert metrics["valid_loss"]["best"] < metrics["valid_loss"]["before"]
@@ -162,7 +149,7 @@ def test_a_model_with_an_adapter_beside_it_is_not_compressed(here: Path) -> None
 
 
 @pytest.mark.slow
-def test_every_optimizer_learns_its_own_way_and_resumes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_optimizer_learns_its_own_way_and_resumes(here: Path) -> None:
     made = {}
     for optimizer in OPTIMIZERS:
         section = tiny_model.sft_params(optimizer=optimizer, method="full", weight_decay=0.5)
@@ -171,7 +158,7 @@ def test_every_optimizer_learns_its_own_way_and_resumes(here: Path, monkeypatch:
         valid = io.read_json(paths.SFT_METRICS)["valid_loss"]
         assert valid["best"] < valid["before"], optimizer
         if optimizer in ("adam", "adamw_8bit", "adafactor"):  # those with states of other forms
-            _killed_and_resumed(section, monkeypatch)
+            _killed_and_resumed(section)
             assert _outs() == made[optimizer]
     assert made.pop("paged_adamw_8bit") == made["adamw_8bit"], "on a CPU nothing is paged"
     assert len({outs[0] for outs in made.values()}) == len(made)
@@ -211,16 +198,8 @@ def test_a_resumed_run_keeps_the_split_that_it_began_with(here: Path, monkeypatc
     monkeypatch.setattr(memory, "total", room.__getitem__)
     assert sft.run(section, tiny_model.DECODER, 1)["micro_batch_size"] == 1
     unbroken = _outs()
-    seal = checkpoints.seal
-
-    def kill(checkpoint: Path) -> None:
-        seal(checkpoint)
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "seal", kill)
-        with pytest.raises(Killed):
-            sft.run(section, tiny_model.DECODER, 1)
+    with killed():
+        sft.run(section, tiny_model.DECODER, 1)
     room["cpu"] = 1 << 40
     resumed = sft.run(section, tiny_model.DECODER, 1)
     assert (resumed["micro_batch_size"], resumed["resumed_from_step"]) == (1, 2)

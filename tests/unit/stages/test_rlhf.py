@@ -12,9 +12,10 @@ import pytest
 from clew import io, ledger, params, paths, rows
 from clew.errors import DataError, ModelError, ParamsError
 from clew.stages import align, reward
-from clew.training import checkpoints, data, device, dpo, kto, sampling
+from clew.training import data, device, dpo, kto, sampling
 from clew.training import reward as reward_model
 from examples import tiny_model
+from examples.killing import killed
 
 CPU = device.Device("cpu", "float32", "sdpa")
 LORA = {**tiny_model.LORA, "dropout": 0.0}
@@ -56,33 +57,15 @@ ALIGN_OUTS = (paths.ALIGNED, paths.ALIGN_METRICS, paths.ALIGN_LOSS, paths.ALIGN_
 REWARD_OUTS = (paths.REWARD, paths.REWARD_METRICS, paths.REWARD_LOSS, paths.RELIABILITY, paths.fed("reward"))
 
 
-class Killed(BaseException):
-    """As SIGKILL: nothing catches it."""
-
-
-def _kill_after(monkeypatch: pytest.MonkeyPatch, seals: int) -> None:
-    seal, count = checkpoints.seal, 0
-
-    def kill(checkpoint: Path) -> None:
-        nonlocal count
-        seal(checkpoint)
-        count += 1
-        if count == seals:
-            raise Killed
-
-    monkeypatch.setattr(checkpoints, "seal", kill)
-
-
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in sorted(_sections())]
 )
-def test_a_killed_alignment_ends_as_an_unbroken_one(here: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_killed_alignment_ends_as_an_unbroken_one(here: Path, name: str) -> None:
     section = _sections()[name]
     align.run(section, 1)
     unbroken = [io.tree_sha256(path) for path in ALIGN_OUTS]
     assert unbroken[0] != io.tree_sha256(paths.SFT)
-    _kill_after(monkeypatch, 2)
-    with pytest.raises(Killed):
+    with killed(2):
         align.run(section, 1)
     assert align.run(section, 1)["resumed_from_step"] == 2
     assert [io.tree_sha256(path) for path in ALIGN_OUTS] == unbroken
@@ -90,16 +73,13 @@ def test_a_killed_alignment_ends_as_an_unbroken_one(here: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("method", ["lora", pytest.param("full", marks=pytest.mark.slow)])
-def test_a_killed_reward_model_ends_as_an_unbroken_one(
-    here: Path, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
+def test_a_killed_reward_model_ends_as_an_unbroken_one(here: Path, method: str) -> None:
     section = tiny_model.reward_params(method=method, epochs=3, checkpoint_steps=1)  # with dropout
     reward.run(section, 1)
     unbroken = [io.tree_sha256(path) for path in REWARD_OUTS]
     reward.run(section, 2)
     assert io.tree_sha256(paths.REWARD) != unbroken[0]
-    _kill_after(monkeypatch, 3)
-    with pytest.raises(Killed):
+    with killed(3):
         reward.run(section, 1)
     assert reward.run(section, 1)["resumed_from_step"] == 3
     assert [io.tree_sha256(path) for path in REWARD_OUTS] == unbroken

@@ -13,8 +13,9 @@ from clew import io, ledger, params, paths, rows
 from clew.errors import ModelError
 from clew.evaluation import scoring
 from clew.stages import align, compress, predict, sft
-from clew.training import checkpoints, data, device, loop, record
+from clew.training import data, device, loop, record
 from examples import tiny_model
+from examples.killing import killed
 
 DECODER = tiny_model.DECODER
 CPU = device.Device("cpu", "float32", "sdpa")
@@ -52,10 +53,6 @@ def test_sft_makes_the_same_bytes_twice_and_another_model_with_another_seed(here
     trained = io.read_json(paths.SFT_METRICS)["parameters"]
     assert trained["share"] == 1 if method == "full" else 0 < trained["share"] < 0.2
     assert not list(paths.CHECKPOINTS.glob("*"))
-
-
-class Killed(BaseException):
-    """As SIGKILL: nothing catches it."""
 
 
 def _outs() -> list[str]:
@@ -127,23 +124,11 @@ def test_rows_that_were_fed_after_the_best_step_only_are_in_no_weights(here: Pat
 
 
 @pytest.mark.parametrize("seals", [1, 2, 4])
-def test_a_killed_run_that_had_its_best_behind_it_ends_as_an_unbroken_one(
-    here: Path, monkeypatch: pytest.MonkeyPatch, seals: int
-) -> None:
+def test_a_killed_run_that_had_its_best_behind_it_ends_as_an_unbroken_one(here: Path, seals: int) -> None:
     section = _overfit()
     sft.run(section, DECODER, 1)
     unbroken = _outs()
-    seal, count = checkpoints.seal, 0
-
-    def kill(checkpoint: Path) -> None:
-        nonlocal count
-        seal(checkpoint)
-        count += 1
-        if count == seals:
-            raise Killed
-
-    monkeypatch.setattr(checkpoints, "seal", kill)
-    with pytest.raises(Killed):
+    with killed(seals):
         sft.run(section, DECODER, 1)
     assert sft.run(section, DECODER, 1)["resumed_from_step"] == seals
     assert _outs() == unbroken
