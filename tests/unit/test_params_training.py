@@ -74,8 +74,11 @@ def test_what_goes_together_is_taken(tmp_path: Path, sections: dict[str, Any]) -
         ({"sft": PREFIX, "align": {"enabled": False}}, "compress.methods: sft leaves its adapter beside the model"),
         ({"align": {"merge": False}}, "compress.methods: align leaves its adapter beside the model"),
         ({"align": PREFIX | GRPO, "compress": WHOLE}, "align.method: prefix is trained with algorithm: dpo only"),
-        ({"sft": {"merge": False}, "reward": ON}, "sft.merge: the reward model is made of a whole model"),
-        ({"reward": ON | PREFIX}, "reward.merge: the reward model is written whole"),
+        (
+            {"sft": {"merge": False}, "reward": ON},
+            "reward.enabled: wants a whole model to start from: set sft.merge: true",
+        ),
+        ({"reward": ON | PREFIX}, "reward.method: a reward model is trained full, or by lora or ia3 with merge: true"),
         ({"sft": {"merge": False}, "align": {"method": "qlora"}}, "align.method: qlora wants sft's adapter merged"),
     ],
     ids=str,
