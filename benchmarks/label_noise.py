@@ -43,6 +43,7 @@ KINDS: dict[str, Features] = {
     "MiniLM": EncoderFeatures(kind="encoder", source="minilm", batch_size=32, max_length=128),
 }
 NOISE = LabelNoiseRule(tasks=("t",), folds=5, threshold=0.5, min_accuracy=0.9, otherwise="downweight")
+FIRST_ROUND = LabelNoiseRule(tasks=("t",), folds=5, threshold=0.5, min_accuracy=1.0, otherwise="downweight")
 SWAPPED = PreferencesRule(tasks=("t",), folds=5, threshold=0.5, min_accuracy=0.9, otherwise="downweight")
 SEVERAL = AnnotatorsRule(tasks=("t",), folds=5, threshold=0.0, otherwise="review")
 
@@ -90,10 +91,10 @@ def labels(raw: Path) -> None:
 
 
 def true_accuracy(rows: pa.Table, right: Sequence[str], context: Context) -> float:
-    """Of the classifier behind the rule, against right labels: what the estimate is to be near."""
+    """Of the classifier that decides, against right labels: what the estimate is to be near."""
     given = rows["label"].to_pylist()
     vectors = label_noise.features_of(rows["text"].to_pylist(), len(set(given)), context, "here")
-    doubts = label_noise.doubted(vectors, given, [None] * len(given), NOISE.folds, context.seed)
+    doubts = label_noise.doubted(vectors, given, [None] * len(given), FIRST_ROUND, context.seed)
     return float((doubts.likeliest == np.array(right, dtype=object)).mean())
 
 

@@ -43,11 +43,19 @@ def folds(codes: NDArray[np.int64], clusters: Sequence[str | None], number: int,
 
 
 def probabilities(
-    features: Any, codes: NDArray[np.int64], fold: NDArray[np.int64], seed: int, *, intercept: bool = True
+    features: Any,
+    codes: NDArray[np.int64],
+    fold: NDArray[np.int64],
+    seed: int,
+    *,
+    intercept: bool = True,
+    left_out: NDArray[np.bool_] | None = None,
+    strength: float = 1.0,
 ) -> NDArray[np.float64]:
     """Of each class, out of fold (n, classes), by a logistic regression. features: (n, d), sparse or not.
 
-    A class that stands in one fold only has the probability 0 there.
+    left_out (n,): rows that are judged and not learnt from. strength: scikit-learn's C. A class that stands in one fold
+    only, or whose other rows are left out, has the probability 0 there.
     """
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
@@ -55,13 +63,14 @@ def probabilities(
     found = np.zeros((len(codes), int(codes.max()) + 1))
     with threadpool_limits(1):  # sums do not follow the number of threads, and small products are faster
         for number in np.unique(fold):
-            learnt = _learnt(np.flatnonzero(fold != number), codes, seed)
+            others = fold != number if left_out is None else (fold != number) & ~left_out
+            learnt = _learnt(np.flatnonzero(others), codes, seed)
             of_fold = np.flatnonzero(fold == number)
             only = np.unique(codes[learnt])
             if len(only) == 1:
                 found[of_fold, only[0]] = 1
                 continue
-            model = LogisticRegression(fit_intercept=intercept, max_iter=300)
+            model = LogisticRegression(C=strength, fit_intercept=intercept, max_iter=300)
             model.fit(features[learnt], codes[learnt])
             found[np.ix_(of_fold, model.classes_)] = model.predict_proba(features[of_fold])
     return found

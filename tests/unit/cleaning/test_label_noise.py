@@ -56,10 +56,26 @@ def test_flipped_labels_are_found_and_dropped_where_the_classifier_is_accurate()
 
 def test_a_lower_threshold_doubts_fewer_and_the_scores_tell_which() -> None:
     made, _ = _topics(10)
-    wide, narrow = (label_noise.find(table(made), _rule(0.9, "t", threshold=t), CONTEXT) for t in (0.5, 0.12))
+    wide, narrow = (label_noise.find(table(made), _rule(0.9, "t", threshold=t), CONTEXT) for t in (0.5, 0.03))
     assert 0 < len(narrow.by_position) < len(wide.by_position)
     assert wide.scores is not None
-    assert set(np.flatnonzero(wide.scores < np.float32(0.12))) == set(narrow.by_position)
+    assert set(np.flatnonzero(wide.scores < np.float32(0.03))) == set(narrow.by_position)
+
+
+def test_where_doubts_are_mostly_right_a_second_round_doubts_no_fewer_wrong_labels_and_fewer_right_ones() -> None:
+    draw = random.Random(0)
+    rows = [
+        row(" ".join(f"{kind}{draw.randrange(150)}" for kind in (label, label, label, "any", "any", "any")), label)
+        for label in ("yes", "no") * 500
+    ]
+    flipped = set(draw.sample(range(1000), 200))
+    for position in flipped:
+        rows[position]["label"] = "no" if rows[position]["label"] == "yes" else "yes"
+    first, second = (label_noise.find(table(rows), _rule(least, "t"), CONTEXT) for least in (1.0, 0.85))
+    assert second.figures["t"]["action"] == "drop"
+    assert first.figures["t"]["accuracy"] == second.figures["t"]["accuracy"]
+    assert len(flipped & set(second.by_position)) >= len(flipped & set(first.by_position)) > 150
+    assert len(set(second.by_position) - flipped) < len(set(first.by_position) - flipped)
 
 
 def test_accuracy_is_judged_against_right_labels_although_a_fourth_of_the_given_ones_is_wrong() -> None:
