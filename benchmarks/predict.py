@@ -2,12 +2,14 @@
 
     python benchmarks/predict.py FOLDER [--rows 48] [--rounds 3]
 
-FOLDER holds what a finished default experiment made (data/splits/test.parquet, models/base); it is only read. Rows of a
-task are scored three ways in turn, batch by batch in one process, so that other work on the machine disturbs all alike:
+FOLDER holds what a finished default experiment made (data/splits/test.parquet, models/base); it is only read. All rows
+of a task are put into batches as the stage does, of which some, evenly from long to short, are scored three ways in
+turn in one process, so that other work on the machine disturbs all alike:
 
 - plain: a forward pass for each (prompt, choice), one at a time.
-- plain, batched: the same, predict.batch_size of like length at a time, padded.
-- clew: `scoring.score`, predict.batch_size rows at a time, as the stage has them.
+- batched: the same, predict.batch_size of like length at a time, padded.
+- clew: as the stage does, predict.batch_size rows at a time; the task's opening (see `scoring`) counts by the share
+  of its rows that are scored.
 
 Same weights, precision and threads. Text: prompts one at a time against batches of like length. Ratios are of the
 seconds of a round, their median over the rounds; scores are compared pair by pair.
@@ -69,9 +71,12 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return made, time.process_time() - start
 
 
-def score_table(model: Any, tokenizer: Any, tasks: dict[str, list[Any]], section: params.Predict, rounds: int) -> None:
-    """One line a task."""
-    ways = {"plain": one_by_one, "batched": batched, "clew": scoring.score}
+def score_table(
+    model: Any, tokenizer: Any, tasks: dict[str, list[Any]], section: params.Predict, rows: int, rounds: int
+) -> None:
+    """One line a task, and one of all."""
+    pad, ways = tokenizer.pad_token_id, ("plain", "batched", "clew")
+    share = 0.0 if section.precision == "float32" else predict.WORTH
     print(
         "| task | choices | rows | n | plain, s | batched, s | clew, s | plain/clew | batched/clew | scores differ by |"
     )
@@ -79,23 +84,32 @@ def score_table(model: Any, tokenizer: Any, tasks: dict[str, list[Any]], section
     every = [dict.fromkeys(ways, 0.0) for _ in range(rounds)]
     for task, questions in tasks.items():
         batches = list(scoring.batches([len(question) for question in questions], section.batch_size))
+        step = max(1, len(questions) // rows)
+        batches = batches[step // 2 :: step]
+        count = sum(map(len, batches))
         seconds: list[dict[str, float]] = []
         furthest = 0.0
         for _ in range(rounds):
-            seconds.append(dict.fromkeys(ways, 0.0))
+            opening, took = timed(lambda questions=questions: scoring.read_opening(model, questions, share))
+            seconds.append({"plain": 0.0, "batched": 0.0, "clew": took * count / len(questions)})
             for batch in batches:
                 here, found = [questions[index] for index in batch], {}
-                for name, way in ways.items():
-                    found[name], took = timed(lambda way=way, here=here: way(model, here, tokenizer.pad_token_id))
+                for name, way in (
+                    ("plain", lambda here=here: one_by_one(model, here, pad)),
+                    ("batched", lambda here=here: batched(model, here, pad)),
+                    ("clew", lambda here=here, opening=opening: scoring.score(model, here, pad, opening)),
+                ):
+                    found[name], took = timed(way)
                     seconds[-1][name] += took
                 for ours, theirs in zip(found["clew"], found["plain"], strict=True):
                     furthest = max([furthest, *(abs(a - b) for a, b in zip(ours, theirs, strict=True))])
         each = [statistics.median(one[name] for one in seconds) for name in ways]
         ratios = [statistics.median(one[name] / one["clew"] for one in seconds) for name in ("plain", "batched")]
         cells = [f"{value:.2f}" for value in each] + [f"{ratio:.2f} ×" for ratio in ratios] + [f"{furthest:.1e}"]
-        print(
-            f"| {task} | {len(questions[0].answers)} | {len(questions)} | {rounds} | {' | '.join(cells)} |", flush=True
-        )
+        print(f"| {task} | {len(questions[0].answers)} | {count} | {rounds} | {' | '.join(cells)} |", flush=True)
+        for total, one in zip(every, seconds, strict=True):
+            for name in ways:
+                total[name] += one[name]
 
     ratios = [statistics.median(one[name] / one["clew"] for one in every) for name in ("plain", "batched")]
     print(f"\nAll: {ratios[0]:.2f} × as fast as plain, {ratios[1]:.2f} × as batched")
@@ -131,6 +145,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--tasks", nargs="*", help="only these; `text` writes")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
@@ -144,11 +159,15 @@ def main() -> None:
         question = predict._question(tokenizer, row, section.max_length)
         if not row["choices"]:
             prompts.append(question.prompt)
-        elif len(tasks.setdefault(row["task"], [])) < asked.rows:
-            tasks[row["task"]].append(question)
+        else:
+            tasks.setdefault(row["task"], []).append(question)
+    chosen = asked.tasks or [*tasks, "text"]
+    tasks = {task: questions for task, questions in tasks.items() if task in chosen}
     with where.autocast():
-        score_table(model, tokenizer, tasks, section, asked.rounds)
-        text_line(model, tokenizer, prompts, section, asked.rounds)
+        if tasks:
+            score_table(model, tokenizer, tasks, section, asked.rows, asked.rounds)
+        if "text" in chosen:
+            text_line(model, tokenizer, prompts, section, asked.rounds)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 TEST = paths.SPLITS / "test.parquet"
 RESAMPLES = 1000
+WORTH = 0.25
+"""The share of its prompts that a task's opening must be to be read once for all, where the precision is not float32: a
+pass of another shape rounds otherwise, and in bfloat16 that can turn answers that are nearly equal."""
 
 
 def run(predict: params.Predict, model: params.Model, item: str, seed: int) -> dict[str, Any]:
@@ -38,7 +41,7 @@ def run(predict: params.Predict, model: params.Model, item: str, seed: int) -> d
     decoder = device.load_model(folder, where)
     device.check_fit(decoder, tokenizer, folder)
     with device.memory_advice("predict.batch_size", "predict.max_length"), where.autocast():
-        scores, texts, seconds = _answers(decoder, tokenizer, test, questions, predict, item)
+        scores, texts, seconds = _answers(decoder, tokenizer, test, questions, predict, where, item)
     predictions = [_prediction(*of_row) for of_row in zip(test, questions, scores, texts, strict=True)]
     io.write_parquet(paths.PREDICTIONS / f"{item}.parquet", predictions, rows.PREDICTION_SCHEMA)
     cut = Counter(row["task"] for row, question in zip(test, questions, strict=True) if question.cut)
@@ -80,6 +83,7 @@ def _answers(
     test: Sequence[Mapping[str, Any]],
     questions: Sequence[scoring.Question],
     predict: params.Predict,
+    where: device.Device,
     item: str,
 ) -> tuple[list[list[float]], list[str | None], dict[str, list[tuple[int, float]]]]:
     """Scores and texts (null for choices) in the order of `test`, and (rows, seconds a row) of every batch, by task.
@@ -88,17 +92,19 @@ def _answers(
     """
     from tqdm import tqdm
 
+    share = 0.0 if where.precision == "float32" else WORTH
     scores: list[list[float]] = [[]] * len(test)
     texts: list[str | None] = [None] * len(test)
     seconds: dict[str, list[tuple[int, float]]] = defaultdict(list)
     with tqdm(total=len(test), desc=f"predict {item}", unit="row") as bar:
         for task in dict.fromkeys(row["task"] for row in test):
             of_task = [index for index, row in enumerate(test) if row["task"] == task]
+            opening = scoring.read_opening(model, [questions[index] for index in of_task], share)
             for batch in scoring.batches([len(questions[index]) for index in of_task], predict.batch_size):
                 indices = [of_task[at] for at in batch]
                 here = [questions[index] for index in indices]
                 started = time.perf_counter()
-                scored = scoring.score(model, here, tokenizer.pad_token_id)
+                scored = scoring.score(model, here, tokenizer.pad_token_id, opening)
                 asked = [at for at, index in enumerate(indices) if not rows.scored(test[index])]
                 if asked:
                     started = time.perf_counter()  # writing is the answer; scoring the wanted text is extra

@@ -37,10 +37,13 @@ def _plain(model: Any, prompt: list[int], answer: list[int]) -> float:
 @settings(max_examples=30, deadline=None)
 @given(
     asked=st.lists(st.tuples(TOKENS, st.lists(TOKENS, min_size=1, max_size=5)), min_size=1, max_size=4),
+    begin=st.lists(st.integers(0, 255), max_size=8),
 )
-def test_scores_are_those_of_each_answer_alone(model: Any, asked: list[tuple[list[int], list[list[int]]]]) -> None:
-    questions = [scoring.Question(prompt, answers, False) for prompt, answers in asked]
-    found = scoring.score(model, questions, pad=258)
+def test_scores_are_those_of_each_answer_alone(
+    model: Any, asked: list[tuple[list[int], list[list[int]]]], begin: list[int]
+) -> None:
+    questions = [scoring.Question(begin + prompt, answers, False) for prompt, answers in asked]
+    found = scoring.score(model, questions, 258, scoring.read_opening(model, questions))
     for question, scores in zip(questions, found, strict=True):
         assert scores == pytest.approx(
             [_plain(model, question.prompt, answer) for answer in question.answers], abs=1e-4
@@ -53,6 +56,21 @@ def test_the_company_in_a_batch_does_not_change_a_score(model: Any) -> None:
     alone = [scoring.score(model, [question], pad=258)[0] for question in questions]
     for one, other in zip(together, alone, strict=True):
         assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_what_all_prompts_begin_with_is_read_once_if_it_is_long_enough(model: Any) -> None:
+    questions = [
+        scoring.Question(prompt, [[5]], False) for prompt in ([1, 2, 3, 4, 5], [1, 2, 3], [1, 2, 3, 9, 9, 9, 9])
+    ]
+    opening = scoring.read_opening(model, questions, share=0.4)
+    assert opening is not None
+    assert opening.length == 2, "the last token of a prompt is fed with its answers"
+    assert opening.cache.get_seq_length() == 2
+    scoring.score(model, questions, 258, opening)
+    assert opening.cache.get_seq_length() == 2, "batch after batch finds it as it was"
+    assert scoring.read_opening(model, questions, share=0.41) is None
+    assert scoring.read_opening(model, questions[:1]) is None
+    assert scoring.read_opening(model, [*questions, scoring.Question([2, 2], [[5]], False)]) is None
 
 
 def test_the_stop_token_is_part_of_the_score(model: Any) -> None:

@@ -54,10 +54,13 @@ def test_a_prompt_or_prefix_is_scored_and_continued_as_peft_does_one_answer_at_a
     plain = device.load_model(folder, CPU)
     theirs = _with_adapter(folder, folder, **changes)
     ours = device.load_model(folder, CPU)
-    prompts = [[65, 66, 67, 68], [70, 71], [65] * 9]
+    prompts = [[60, *prompt] for prompt in ([65, 66, 67, 68], [70, 71], [65] * 9)]
     answers = [[80, 81, 258], [82, 258], [83, 84, 85, 258]]
     questions = [scoring.Question(prompt, answers, cut=False) for prompt in prompts]
-    found = scoring.score(ours, questions, pad=258)
+    opening = scoring.read_opening(ours, questions)
+    assert opening is not None
+    found = scoring.score(ours, questions, 258, opening)
+    assert found == [pytest.approx(scores, abs=1e-5) for scores in scoring.score(ours, questions, 258)]
     without = scoring.score(plain, questions, pad=258)
     for prompt, scores, unlike in zip(prompts, found, without, strict=True):
         for answer, score, other in zip(answers, scores, unlike, strict=True):
