@@ -19,8 +19,12 @@ from clew.errors import HistoryError
 PARAMS = "params.yaml:"
 """May stand before a param's name, to tell it from a metric's."""
 NONE = "the history has no such param or metric"
-LOWER = re.compile(r"(?:^|_)(?:loss|error|perplexity|seconds|bytes|latency|mse|rmse|mae|wer|ppl)(?:_|$)")
+LOWER = re.compile(
+    r"(?:^|_)(?:loss|error|perplexity|seconds|bytes|latency|mse|rmse|mae|wer|ppl|brier|kl|repetition|without_end)(?:_|$)"
+)
 """Words in a metric's name that say that less is better."""
+WHEN = {"before", "first", "best", "last", "on_full_base", "sft", "aligned"}
+"""Behind a metric's name: when it was measured, or of which of two models (`loss.last`, `held_out.reward.aligned`)."""
 
 
 def find(typed: str, known: Collection[str], where: str = "name") -> list[str]:
@@ -70,10 +74,14 @@ def cost(name: str) -> Callable[[float], float]:
 
     >>> sorted([0.4, 0.0, -0.5], key=cost("m.json:sft.stress.pronoun.statistical_parity_difference.value"))
     [0.0, 0.4, -0.5]
+    >>> min([2.5, 0.9], key=cost("metrics/sft.json:valid_loss.best"))
+    0.9
     """
     from clew.history.compare.numbers import EVEN
 
-    metric = short(name).rpartition(".")[2]
+    rest, _, metric = short(name).rpartition(".")
+    if rest and metric in WHEN:
+        metric = rest.rpartition(".")[2]
     if is_metric(name) and metric in EVEN:
         return lambda value: abs(value - EVEN[metric])
     if is_metric(name) and LOWER.search(metric):

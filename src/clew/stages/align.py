@@ -58,7 +58,7 @@ def run(align: params.Align, seed: int) -> dict[str, Any]:
         with io.replace_folder(paths.ALIGNED) as aside:
             loop.write_model(paths.SFT, adapter, fitted.weights, aside, merge=align.merge)
             record.write(aside, "align", root)
-        metrics = plan.metrics(fitted)
+        metrics = {"algorithm": align.algorithm} | plan.metrics(fitted)
         if align.held_out is not None:
             metrics["held_out"] = held_out.measure(settled, align.held_out, where, seed, rows.read(VALID))
     ledger.write(

@@ -182,7 +182,6 @@ def make_trainer_class() -> Any:
 def _metrics(fitted: loop.Fitted, chosen: choice.Choice[Any], answers: Sequence[Rated], fed: int) -> dict[str, Any]:
     tail = lesson.last(fitted.history)
     return lesson.shared(fitted) | {
-        "algorithm": "kto",
         "rows": {"all": len(chosen.rows), **Counter(str(row["task"]) for row in chosen.rows)},
         "answers": {
             "all": len(answers),

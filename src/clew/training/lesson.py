@@ -20,7 +20,7 @@ class Lesson:
     answers or drawn answers there are in all; batch_size of them make a step. longest: tokens of the longest of them.
 
     build(micro_batch_size, model, adapter, arguments of TRL's config) makes the trainer. metrics(fitted): what
-    metrics/align.json says. steps(fitted): lines of STEPS.
+    metrics/align.json says beside the algorithm. steps(fitted): lines of STEPS.
     """
 
     choice: Choice[Any]

@@ -85,7 +85,7 @@ def plan(
         len(fed) * own.generations,
         align.max_length,
         build,
-        lambda fitted: _metrics(fitted, align.algorithm, own, chosen, fed, [name for name, *_ in terms]),
+        lambda fitted: _metrics(fitted, own, chosen, fed, [name for name, *_ in terms]),
         lambda fitted: lesson.lines(fitted.history, LOGGED),
     )
 
@@ -229,7 +229,6 @@ def _watch(bounds: params.Hacking) -> Any:
 
 def _metrics(
     fitted: loop.Fitted,
-    algorithm: str,
     own: params.Rloo | params.Grpo,
     chosen: choice.Choice[Prompt],
     fed: Sequence[Prompt],
@@ -239,7 +238,6 @@ def _metrics(
     first, last = logged[: len(lesson.last(fitted.history))], lesson.last(fitted.history)
     named = {**LOGGED, **{f"reward_{name}": f"rewards/{name}/mean" for name in names}}
     return lesson.shared(fitted) | {
-        "algorithm": algorithm,
         "rows": {"all": len(chosen.rows), **Counter(str(row["task"]) for row in chosen.rows)},
         "prompts": {"fed": len(fed), "cut": sum(prompt.cut for prompt in chosen.items)},
         "answers": len(fed) * own.generations,
