@@ -170,6 +170,8 @@ def _paths_used(stage: str) -> set[str]:
                 found.add(paths.fed(stage).as_posix())
             if (node.value.id, node.attr) == ("paths", "ledger"):
                 found.add(paths.LEDGER.as_posix())
+            if (node.value.id, node.attr) == ("paths", "fed"):
+                found.add(paths.FED.as_posix())
     return found - {path.as_posix() for path in VOLATILE}
 
 

@@ -11,9 +11,11 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from clew import io, params, paths, rows
+from clew import io, ledger, params, paths, rows
 from clew.stages import augment, balance, clean, evaluate, fairness, prepare, select, split
 from clew.stages import report as report_stage
+from clew.training import fed as feeding
+from clew.training import lesson
 
 SHA256 = "0" * 63 + "1"
 SKILL = {"base": 0.1, "sft": 0.62, "aligned": 0.64, "int8": 0.62}
@@ -217,13 +219,13 @@ def finish(p: params.Params) -> None:
 
 
 def write_losses(p: params.Params) -> None:
-    """Metrics and loss curves as training leaves them."""
+    """Metrics, curves, ledgers and rows as fed, as the three trainers leave them."""
     header = ("step", "split", "loss")
     trained = [(step, "train", 2.4 * 0.97**step) for step in range(1, 41)]
     io.write_csv(paths.SFT_LOSS, header, trained + [(step, "valid", 2.5 * 0.975**step) for step in range(0, 41, 5)])
-    io.write_csv(
-        paths.ALIGN_LOSS, header, [(n, "train", 0.69 - 0.01 * n) for n in range(1, 9)] if p.align.enabled else []
-    )
+    falling = [(n, "train", 0.69 - 0.01 * n) for n in range(1, 9)]
+    io.write_csv(paths.REWARD_LOSS, header, falling if p.reward.enabled else [])
+    io.write_csv(paths.ALIGN_LOSS, header, falling if p.align.enabled else [])
     shared = {"steps": 40, "parameters": {"all": 1_000_000, "trained": 20_000, "share": 0.02}}
     fitted = {
         "rows": {"train": 320, "valid": 20, "fed": 320},
@@ -235,8 +237,38 @@ def write_losses(p: params.Params) -> None:
         "valid_loss": {"before": 2.5, "best": 0.908, "best_step": 40, "last": 0.908},
     }
     io.write_json(paths.SFT_METRICS, fitted | shared)
-    pairs = {"enabled": True, "pairs": {"all": 16, "fed": 16, "stress": 16}, "rows_cut": 0, "reward_accuracy": 0.625}
-    io.write_json(paths.ALIGN_METRICS, pairs | shared if p.align.enabled else {"enabled": False})
+    pairs = {"enabled": True, "pairs": {"all": 16, "fed": 16, "stress": 16}, "rows_cut": 0}
+    bins = [(0.5, 0.6, 9, 0.55, 0.5), (0.6, 0.7, 0, None, None), (0.7, 0.8, 11, 0.75, 10 / 11)]
+    judged = {"enabled": False}
+    if p.reward.enabled:
+        figures = {"accuracy": (0.73, 0.52, 0.9), "margin": (0.8, 0.2, 1.3), "brier": (0.19, 0.12, 0.24)}
+        held_out: dict[str, Any] = {name: _entry(*found) for name, found in figures.items()}
+        held_out |= {"n": 20, "calibration_error": 0.11, "by_task": {"stress": {"accuracy": 0.73, "n": 20}}}
+        judged = pairs | shared | {"held_out": held_out}
+    io.write_json(paths.REWARD_METRICS, judged)
+    io.write_csv(paths.RELIABILITY, ("low", "high", "n", "mean", "right"), bins if p.reward.enabled else [])
+    said = pairs | {"algorithm": p.align.algorithm, "reward_accuracy": 0.625} | shared
+    io.write_json(paths.ALIGN_METRICS, said if p.align.enabled else {"enabled": False})
+    margins = [(step, None, 0.01 * step, *[None] * 4) for step in range(1, 9)]
+    io.write_csv(paths.ALIGN_STEPS, lesson.STEPS, margins if p.align.enabled else [])
+    for stage, ran in (("sft", True), ("reward", p.reward.enabled), ("align", p.align.enabled)):
+        _write_fed(stage, rows.read(paths.TRAIN) if ran else [], times=2 if stage == "reward" else 1)
+
+
+def _entry(value: float, low: float, high: float) -> dict[str, float]:
+    return {"value": value, "low": low, "high": high}
+
+
+def _write_fed(stage: str, found: list[dict[str, Any]], *, times: int) -> None:
+    """The rows as fed, of ten tokens each, the last two learnt: all but the first, which is too long."""
+    entries = [ledger.entry(row, stage, "kept", None) for row in found]
+    if found:
+        entries[0] = ledger.entry(found[0], stage, "dropped", "too_long", detail="300 tokens")
+    fed = feeding.Fed(max(0, len(found) - 1))
+    fed.kept += [[times], [10 * times], [8 * times]]
+    kept = [row["row_id"] for row in found[1:]]
+    feeding.write(stage, kept, [number == 0 for number in range(len(kept))], fed)
+    ledger.write(stage, entries, rows_in=len(found), rows_out=len(kept))
 
 
 def sections(p: params.Params) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from clew.report.experiment import Experiment
 from clew.report.sections import (
+    alignment,
     cleaning,
     confusion,
     data,
@@ -15,21 +16,22 @@ from clew.report.sections import (
     fairness,
     headline,
     limits,
-    loss,
     parameters,
     pipeline,
     quality,
+    reward,
     samples,
+    training,
 )
 
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page: `name` is its file, its template and its anchor."""
+    """One part of the page: `name` is its file, its template and its anchor. Left out where `build` returns None."""
 
     name: str
     title: str
-    build: Callable[[Experiment], Mapping[str, Any]]
+    build: Callable[[Experiment], Mapping[str, Any] | None]
 
 
 SECTIONS: tuple[Section, ...] = (
@@ -37,7 +39,9 @@ SECTIONS: tuple[Section, ...] = (
     Section("pipeline", "What ran", pipeline.build),
     Section("data", "Where the rows went", data.build),
     Section("cleaning", "What cleaning found", cleaning.build),
-    Section("loss", "How training went", loss.build),
+    Section("training", "What was trained, and how", training.build),
+    Section("reward", "How good the reward model is", reward.build),
+    Section("alignment", "What alignment changed", alignment.build),
     Section("quality", "Every variant, every task", quality.build),
     Section("confusion", "What was taken for what", confusion.build),
     Section("fairness", "Fairness by group", fairness.build),

@@ -15,6 +15,8 @@ from clew.report.cleaned import Cleaned
 
 STAGES = ("prepare", "clean", "split", "select", "augment", "balance")
 """The stages that decide about rows, in order."""
+TRAINERS = ("sft", "reward", "align")
+"""The stages that train, in order."""
 
 LOCK = Path("requirements.lock")
 
@@ -29,6 +31,21 @@ class Decisions:
     rule: str | None
     detail: str | None
     n: int
+
+
+@dataclass(frozen=True)
+class Fed:
+    """The rows that a trainer fed, all counted in its batches. least, most: how often one of them was.
+
+    masked: tokens without a loss. cut: rows of which a part was left out.
+    """
+
+    rows: int
+    least: int
+    most: int
+    tokens: int
+    masked: int
+    cut: int
 
 
 @dataclass(frozen=True)
@@ -56,9 +73,17 @@ class Experiment:
     fairness: Mapping[str, Any]
     """variant → task → attribute → measure → {value, low, high}."""
     losses: Mapping[str, Sequence[Mapping[str, str]]]
-    """Stage (sft, align) → lines of its loss curve."""
+    """Stage (sft, reward, align) → lines of its loss curve."""
     training: Mapping[str, Mapping[str, Any]]
-    """Stage (sft, align) → its metrics."""
+    """Stage (sft, reward, align) → its metrics."""
+    steps: Sequence[Mapping[str, str]]
+    """Lines of metrics/plots/align_steps.csv: reward, KL and what answers are like, by step."""
+    reliability: Sequence[Mapping[str, str]]
+    """Lines of metrics/plots/reward_reliability.csv, a bin each."""
+    taught: Sequence[Decisions]
+    """What the trainers decided about the training rows."""
+    fed: Mapping[str, Fed]
+    """Stage (sft, reward, align) → the rows as it fed them."""
     decisions: Sequence[Decisions]
     cleaned: Cleaned
     records: Mapping[str, int]
@@ -66,7 +91,7 @@ class Experiment:
     predictions: Mapping[str, Sequence[Mapping[str, Any]]]
     """variant → predictions; row i is the same row in all of them."""
     prompts: Mapping[str, str]
-    """row_id → the user's message of a test row."""
+    """row_id → what a test row asks: the user's message, or the text that an encoder reads."""
     digests: Sequence[Digest]
 
     @property
@@ -98,13 +123,23 @@ def read(params: Mapping[str, Any]) -> Experiment:
         data_bias=io.read_json(paths.DATA_BIAS),
         quality=io.read_json(paths.QUALITY),
         fairness=io.read_json(paths.FAIRNESS),
-        losses={"sft": io.read_csv(paths.SFT_LOSS), "align": io.read_csv(paths.ALIGN_LOSS)},
-        training={"sft": io.read_json(paths.SFT_METRICS), "align": io.read_json(paths.ALIGN_METRICS)},
+        losses=dict(
+            zip(TRAINERS, map(io.read_csv, (paths.SFT_LOSS, paths.REWARD_LOSS, paths.ALIGN_LOSS)), strict=True)
+        ),
+        training=dict(
+            zip(
+                TRAINERS, map(io.read_json, (paths.SFT_METRICS, paths.REWARD_METRICS, paths.ALIGN_METRICS)), strict=True
+            )
+        ),
+        steps=io.read_csv(paths.ALIGN_STEPS),
+        reliability=io.read_csv(paths.RELIABILITY),
+        taught=[found for stage in TRAINERS for found in decisions(stage)],
+        fed={stage: fed(stage) for stage in TRAINERS},
         decisions=[found for stage in STAGES for found in decisions(stage)],
         cleaned=cleaned.read(params["clean"]),
         records=records(),
         predictions=predictions.read(variants),
-        prompts=prompts(),
+        prompts=prompts(params["model"]["kind"]),
         digests=digests(variants),
     )
 
@@ -125,6 +160,17 @@ def decisions(stage: str) -> list[Decisions]:
     return sorted(found, key=lambda f: (f.source, f.decision, f.rule or "", f.detail or ""))
 
 
+def fed(stage: str) -> Fed:
+    """What data/fed/<stage>.parquet counts, in all; nothing of a stage that was switched off."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(_there(paths.fed(stage)))
+    times = pc.min_max(table["times_fed"]).as_py()
+    total = {name: pc.sum(table[name]).as_py() or 0 for name in ("tokens_fed", "tokens_masked", "truncated")}
+    return Fed(len(table), times["min"] or 0, times["max"] or 0, *total.values())
+
+
 def records() -> dict[str, int]:
     """source → records that `prepare` read, each counted once."""
     by = ["source", "file", "record"]
@@ -133,11 +179,13 @@ def records() -> dict[str, int]:
     return {row["source"]: row["count_all"] for row in counted}
 
 
-def prompts() -> dict[str, str]:
-    """row_id → the last user message of every test row."""
+def prompts(kind: str) -> dict[str, str]:
+    """row_id → what a model of this kind reads of every test row: the last user message, or as an encoder the text."""
     found = {}
     for row in rows.read(paths.SPLITS / "test.parquet"):
-        said = [message["content"] for message in row["messages"] or [] if message["role"] == "user"]
+        said = [
+            message["content"] for message in row["messages"] or [] if message["role"] == "user" and kind == "decoder"
+        ]
         found[row["row_id"]] = said[-1] if said else row["text"] or ""
     return found
 

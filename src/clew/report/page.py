@@ -39,8 +39,9 @@ def render(experiment: Experiment) -> str:
     """The page as HTML: a function of the experiment alone."""
     env = environment()
     sections = [
-        {"name": section.name, "title": section.title, "html": _markup(env, section.name, section.build(experiment))}
+        {"name": section.name, "title": section.title, "html": _markup(env, section.name, built)}
         for section in SECTIONS
+        if (built := section.build(experiment)) is not None
     ]
     return write(env, "page.html", {"title": experiment.params["report"]["title"], "sections": sections})
 

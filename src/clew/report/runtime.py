@@ -18,6 +18,8 @@ from clew.report import page, words
 PAGE = paths.REPORT.with_name("runtime.html")
 """Volatile, so never an out."""
 
+UNITS = {"align": "pairs or answers"}
+"""What `pairs_per_second` counts where it is not pairs."""
 ORDER = (
     *("fetch_data", "fetch_model", "prepare", "clean", "split", "select", "augment", "balance"),
     *("sft", "reward", "align", "compress", "predict", "evaluate", "fairness", "drift", "gate"),
@@ -47,6 +49,7 @@ def render(records: Sequence[Mapping[str, Any]], title: str, digests: Mapping[st
         {
             "title": title,
             "lines": lines,
+            "trained": [line for line in lines if line["rate"]],
             "total": words.duration(sum(record.get("seconds", 0.0) for record in records)),
             "machines": sorted({machine for machine in hardware if machine}),
             "versions": sorted(versions.items()),
@@ -59,12 +62,19 @@ def render(records: Sequence[Mapping[str, Any]], title: str, digests: Mapping[st
 def _line(record: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
     facts = record.get("facts") or {}
     peak = record.get("peak_memory_bytes")
+    here = facts.get("micro_batch_size")
+    rates = {name: facts.get(f"{name}_per_second") for name in ("tokens", "pairs")}
     return {
         "stage": record["stage"],
+        "at_once": "" if here is None else words.number(here, "count"),
+        "rate": next(
+            (f"{words.number(rate)} {UNITS.get(record['stage'], name)}/s" for name, rate in rates.items() if rate), ""
+        ),
+        "from_step": facts.get("resumed_from_step") or "",
         "seconds": words.duration(record["seconds"]) if "seconds" in record else "–",
         "share": record.get("seconds", 0.0),
         "memory": words.size(peak) if peak else "–",
-        "device": " ".join(str(facts[name]) for name in ("device", "precision") if facts.get(name)),
+        "device": " ".join(str(facts[name]) for name in ("name", "precision") if facts.get(name)),
         "started": record.get("started", "–"),
         "commit": (record.get("commit") or "–")[:10] + (" with changes" if record.get("uncommitted_changes") else ""),
         "stale": any(_digest(path, digests) != sha256 for path, sha256 in (record.get("outs") or {}).items()),

@@ -87,9 +87,10 @@ def test_the_page_is_one_well_formed_file_without_scripts(run):
     links = [attributes["href"] for tag, attributes in parsed.tags if tag == "a"]
     ids = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert {link for link in links if link.startswith("#")} == {f"#{section.name}" for section in SECTIONS}
+    shown = {section.name for section in SECTIONS} - {"reward"}  # which is off in the example
+    assert {link for link in links if link.startswith("#")} == {f"#{name}" for name in shown}
     assert {link for link in links if not link.startswith("#")} == {"runtime.html", "model_card.md"}
-    assert {f"{section.name}" for section in SECTIONS} <= set(ids)
+    assert shown <= set(ids)
 
 
 def test_the_page_can_be_read_without_eyes(run):
@@ -343,15 +344,17 @@ def test_a_task_without_test_rows_leaves_the_other_tasks_alone(run):
 
 def test_alignment_that_was_switched_off_is_called_so(run):
     """Nothing is said about preferences that were never trained on."""
-    losses = {"sft": run.losses["sft"], "align": []}
+    losses = run.losses | {"align": []}
     off = changed(
-        dataclasses.replace(run, losses=losses, training={"align": {"enabled": False}}), align={"enabled": False}
+        dataclasses.replace(run, losses=losses, training=run.training | {"align": {"enabled": False}}),
+        align={"enabled": False},
     )
     html = page.render(off)
     assert "off: passed through" in part(html, "pipeline")
     assert "Switched off" in part(html, "headline")
-    assert "Alignment was switched off, so it has no curve." in part(html, "loss")
+    assert "Alignment was switched off: the aligned model is the fine-tuned one." in part(html, "training")
     assert "No person was asked" not in part(html, "limits")
+    assert 'id="alignment"' not in html
 
 
 def test_the_base_model_alone_makes_a_page(run):
@@ -369,12 +372,13 @@ def test_random_weights_are_said_loudly(run):
 def test_losses_that_are_not_numbers_are_not_drawn(run):
     """A curve with nan or inf keeps its finite points; one with nothing else says so."""
     losses = {
+        "reward": [],
         "sft": [{"step": "1", "split": "train", "loss": "nan"}, {"step": "2", "split": "train", "loss": "1.5"}],
         "align": [{"step": "1", "split": "train", "loss": "inf"}],
     }
     html = page.render(dataclasses.replace(run, losses=losses))
-    assert "from 1.50 to 1.50" in part(html, "loss")
-    assert "Alignment left no loss to draw." in part(html, "loss")
+    assert "from 1.50 to 1.50" in part(html, "training")
+    assert "Alignment It left no loss to draw." in part(html, "training")
 
 
 def test_the_absolute_average_odds_stand_beside_the_average(run):

@@ -15,7 +15,7 @@ RECORD = {
     "hardware": {"cpu": "A <fast> CPU", "cores": 2, "memory_bytes": 16e9, "gpu": None},
     "versions": {"torch": "2.13.0"},
     "not_as_locked": {"numpy": "2.4.1, not 2.4.0"},
-    "facts": {"device": "cpu"},
+    "facts": {"name": "cpu"},
     "outs": {},
 }
 
@@ -38,7 +38,7 @@ def test_records_come_in_the_order_of_the_pipeline():
 
 
 def test_what_a_stage_took_is_shown():
-    write(facts={"device": "cpu", "seconds_per_example": {"exam": {"value": 0.12, "low": 0.11, "high": 0.14}}})
+    write(facts={"name": "cpu", "seconds_per_example": {"exam": {"value": 0.12, "low": 0.11, "high": 0.14}}})
     html = runtime.render(runtime.read(), "Title", {})
     for text in ("2\u202fmin 44\u202fs", "5.1\u202fGB", "A &lt;fast&gt; CPU, 2 cores", "torch 2.13.0", "0.11 to 0.14"):
         assert text in html

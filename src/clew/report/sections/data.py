@@ -11,7 +11,16 @@ from clew.report.cleaned import ORDER
 from clew.report.experiment import STAGES, Experiment
 from clew.report.sections import pipeline
 
+RATED = "rated"
+UNPAIRED = {"below_min_gap", "few_raters", "single_answer", "rated_twice"}
+"""Rules of `prepare` for records that are ratings: in a pair, or declared not to make one."""
+
 RULES = {
+    "rated": "the rating is in a pair that another record made",
+    "below_min_gap": "the best and the worst answer are rated nearly alike (min_gap)",
+    "few_raters": "too few people rated the answer (min_raters)",
+    "single_answer": "the only answer to its prompt that can be compared",
+    "rated_twice": "the same person rated the same answer before",
     "missing": "a field that is needed is empty",
     "hygiene": "damaged characters, invisible signs or markup",
     "length": "too short or too long",
@@ -49,7 +58,7 @@ RULES = {
 ACTIONS = {"drop": "dropped", "downweight": "kept with less weight", "review": "kept for review"}
 
 SIDES = ("train", "valid", "test")
-PARTS = (*SIDES, "left out", "cleaned away", "unfit")
+PARTS = (*SIDES, "in a pair", "left out", "cleaned away", "unfit")
 """The parts of a source's bar, in order; also the names of their colours in style.css."""
 
 
@@ -64,9 +73,11 @@ def build(experiment: Experiment) -> Mapping[str, Any]:
         total.update(source["counts"])
     return {
         "parts": PARTS,
+        "columns": ["records", *(part for part in (*PARTS[::-1][:-3], *SIDES) if part != "in a pair" or total[part])],
         "sources": sources,
         "total": total,
         "rules": rules(experiment),
+        "ratings": ratings(experiment),
         "noise": noise(experiment),
         "leaks": experiment.split.get("leakage", {}),
         "contaminated": experiment.split.get("contamination", {}),
@@ -86,8 +97,10 @@ def of_source(experiment: Experiment, source: str) -> dict[str, Any]:
         elif dropped and d.stage == "select":
             counts["train"] -= d.n
             counts["left out"] += d.n
-        elif dropped and d.stage in ("prepare", "clean"):
-            counts["unfit" if d.stage == "prepare" else "cleaned away"] += d.n
+        elif dropped and d.stage == "prepare":
+            counts["in a pair" if d.rule == RATED else "left out" if d.rule in UNPAIRED else "unfit"] += d.n
+        elif dropped and d.stage == "clean":
+            counts["cleaned away"] += d.n
     return {
         "name": source,
         "tasks": pipeline.tasks_of(experiment, source),
@@ -130,6 +143,21 @@ def _cleaned(experiment: Experiment) -> dict[tuple[str, str, str], Counter[str]]
                 if n := counts[name].get(rule):
                     found.setdefault(("clean", rule, decision), Counter())[experiment.prepare[task]["source"]] += n
     return found
+
+
+def ratings(experiment: Experiment) -> list[dict[str, Any]]:
+    """What people's ratings of each such task made, and how far they agree."""
+    return [
+        {
+            "task": words.plain_name(task),
+            "records": found["records"],
+            "prompts": found["ratings"]["prompts"],
+            "pairs": found["ratings"]["pairs"],
+            "alpha": found["ratings"]["alpha"],
+        }
+        for task, found in sorted(experiment.prepare.items())
+        if "ratings" in found
+    ]
 
 
 def noise(experiment: Experiment) -> list[dict[str, Any]]:

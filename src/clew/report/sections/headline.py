@@ -7,7 +7,7 @@ from typing import Any
 
 from clew.report import charts, verdicts, words
 from clew.report.experiment import Experiment
-from clew.report.sections import fairness
+from clew.report.sections import fairness, quality
 
 STEPS = {
     "sft": "Fine-tuning",
@@ -50,6 +50,7 @@ def step(experiment: Experiment, variant: str) -> dict[str, Any]:
         "sentence": sentence([(task, name, verdict) for task, name, _, verdict in found]),
         "passed_through": variant == "aligned" and not experiment.params["align"]["enabled"],
         "size": _size(experiment, variant, parent),
+        "gamed": variant == "aligned" and bool(experiment.training["align"].get("warnings")),
     }
 
 
@@ -75,6 +76,22 @@ def _row(
         "p": words.p_value(verdict.p),
         "drawn": dict(zip(("value", "low", "high"), reached, strict=False)) if reached else {},
         "scale": shared if _in_points(name) else charts.balanced(reached),
+        **_alone(experiment, task, name, metric, entry),
+    }
+
+
+def _alone(
+    experiment: Experiment, task: str, name: str | None, metric: words.Metric, entry: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The score itself, for a step that has nothing to be compared with, beside always giving the commonest answer."""
+    commonest = quality.majority(experiment, task) if name == "accuracy" else None
+    known = [entry[key] for key in ("value", "low", "high") if entry.get(key) is not None]
+    return {
+        "entry": entry,
+        "own_scale": quality.axis(metric, [*known, *([commonest[1]] if commonest else [])]),
+        "own_interval": words.interval(entry, metric.kind),
+        "majority": commonest,
+        "majority_shown": words.number(commonest[1], "share") if commonest else "",
     }
 
 
@@ -123,7 +140,10 @@ def finding(steps: Sequence[Mapping[str, Any]]) -> str:
         return "Only the base model was measured, so there is nothing to compare."
     first = steps[0]
     if first["parent"] is None:
-        return f"{first['title']} was not compared with another model."
+        scores = [f"{row['metric']} {row['after']} on {row['task']}" for row in first["rows"] if row["entry"]]
+        return (
+            f"{first['title']}, with no other model to compare it with: {words.listed(scores) or 'nothing measured'}."
+        )
     return f"{first['title']} against the {first['parent']} model: {first['sentence']}"
 
 

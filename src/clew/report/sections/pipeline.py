@@ -11,6 +11,8 @@ from clew.report.experiment import Experiment
 Chip = tuple[str, str, bool]
 """A stage: its name, a few words on what it did here, and whether it only passed its input through."""
 OFF = "off: passed through"
+UNITS = {"dpo": "pair", "kto": "rated answer"}
+"""What a step of alignment is made of; else answers that the model draws itself."""
 
 
 def build(experiment: Experiment) -> Mapping[str, Any]:
@@ -79,8 +81,13 @@ def measure_lane(p: Mapping[str, Any]) -> list[Chip]:
 
 def method(section: Mapping[str, Any]) -> str:
     """How a trainer trains, in a few words."""
-    epochs = words.plural(section["epochs"], "epoch")
-    return f"LoRA of rank {section['lora']['rank']}, {epochs}" if section["method"] == "lora" else f"full, {epochs}"
+    name = section["method"]
+    own = section[{"qlora": "lora"}.get(name, name)] if name != "full" else {}
+    if name in ("lora", "qlora"):
+        said = f"{'QLoRA' if name == 'qlora' else 'DoRA' if own['dora'] else 'LoRA'} of rank {own['rank']}"
+    else:
+        said = {"full": "full", "ia3": "IA³"}.get(name) or f"{name} of {words.plural(own['tokens'], 'token')}"
+    return f"{said}, {words.plural(section['epochs'], 'epoch')}"
 
 
 def model_name(uri: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clew.report import charts, verdicts, words
@@ -30,7 +30,7 @@ def of_task(experiment: Experiment, task: str) -> dict[str, Any]:
     entries = {variant: verdicts.of_task(experiment, variant, task)[1] for variant in experiment.variants}
     commonest = majority(experiment, task) if name == "accuracy" else None
     known = [e[key] for e in entries.values() for key in ("value", "low", "high") if e.get(key) is not None]
-    scale = charts.around(known, include=[] if commonest is None else [commonest[1]])
+    scale = axis(metric, [*known, *([] if commonest is None else [commonest[1]])])
     counts = [e["n"] for e in entries.values() if e.get("n")]
     return {
         "task": words.plain_name(task),
@@ -42,6 +42,11 @@ def of_task(experiment: Experiment, task: str) -> dict[str, Any]:
         "majority_shown": words.number(commonest[1], "share") if commonest else "",
         "rows": [row(experiment, variant, task, metric) for variant in experiment.variants],
     }
+
+
+def axis(metric: words.Metric, known: Sequence[float]) -> charts.Scale:
+    """An axis that holds what is known of a metric; of shares that are all nothing, from 0 to 1."""
+    return charts.around(known, include=[1] if metric.kind == "share" and not any(known) else [])
 
 
 def row(experiment: Experiment, variant: str, task: str, metric: words.Metric) -> dict[str, Any]:
@@ -98,13 +103,10 @@ def table(experiment: Experiment, task: str) -> dict[str, Any]:
 
 
 def signatures(experiment: Experiment) -> list[tuple[str, str]]:
-    """The signature of each text metric: what another must use to get the same number."""
-    return sorted(
-        {
-            (words.metric(name).label, entry["signature"])
-            for tasks in experiment.quality.values()
-            for entries in tasks.values()
-            for name, entry in entries.items()
-            if isinstance(entry, dict) and "signature" in entry
-        }
-    )
+    """(metrics, signature): what another must use to get the same numbers. Of entities, those of a type go with all."""
+    found: dict[str, set[str]] = {}
+    for tasks in experiment.quality.values():
+        for name, entry in (pair for entries in tasks.values() for pair in entries.items()):
+            if isinstance(entry, dict) and "signature" in entry and name in words.METRICS:
+                found.setdefault(entry["signature"], set()).add(words.metric(name).label)
+    return sorted((", ".join(sorted(names)), signature) for signature, names in found.items())
