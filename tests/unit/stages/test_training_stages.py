@@ -171,6 +171,7 @@ def test_dpo_starts_from_the_sft_model_and_prefers_what_it_was_shown(here: Path)
     align.run(section, 1)
     first = io.tree_sha256(paths.ALIGNED)
     metrics = io.read_json(paths.ALIGN_METRICS)
+    assert metrics["algorithm"] == "dpo"
     assert metrics["pairs"]["stress"] == 8
     assert io.read_csv(paths.ALIGN_LOSS)[0]["loss"] == "0.693147"  # ln 2: the policy is still the reference
     assert metrics["reward_margin"] > 0

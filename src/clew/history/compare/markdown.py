@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from clew.history.compare import trained
 from clew.history.compare import words as told
 from clew.history.compare.model import BETTER, WORSE, Number, Side, View
 from clew.report import words
@@ -36,6 +37,9 @@ def _side(view: View, side: Side, *, every: bool) -> list[str]:
     if shown:
         rows = [(_mark(n), f"{code(n.name)} {plain(n.variant)}", *_values(n), plain(told.difference(n))) for n in shown]
         parts.append(table(("", "number", "before", "after", "difference"), rows))
+    if found := trained.changes(side):
+        measured = [(*map(code, line[:3]), line[3]) for line in found]
+        parts.append("**Training** (not tested)\n\n" + table(("number", "before", "after", ""), measured))
     parts += [f"⚠ {plain(line)}" for line in told.overlaps(side)]
     if side.params:
         asked = [(code(p.name), *map(code, told.sides(p)), _late(p.not_run)) for p in side.params]

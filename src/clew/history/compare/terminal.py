@@ -13,6 +13,7 @@ from clew.history import blocks
 from clew.history.compare import words as told
 from clew.history.compare.costs import machine
 from clew.history.compare.model import BETTER, SAME, WORSE, Number, Side, Verdict, View
+from clew.history.compare.trained import FULL, changes
 from clew.report import words
 
 STYLES: dict[Verdict | None, str] = {BETTER: "bold blue", WORSE: "bold red", SAME: "dim", None: "dim"}
@@ -181,7 +182,12 @@ def _came_out(numbers: Sequence[Number], write: Writer) -> None:
 def _others(side: Side, write: Writer) -> None:
     """Numbers of other files: how many differ, or where there are no others, which."""
     if side.numbers:
-        files = Counter(param.name.partition(":")[0] for param in side.others)
+        found = [
+            (f"  {name}", f"{before} → {after}", f"{way}, not tested") for name, before, after, way in changes(side)
+        ]
+        if found:
+            write.table(("", "", ""), found, left=3)
+        files = Counter(param.name.partition(":")[0] for param in side.others if param.name not in FULL)
         if files:
             write.line(f"also differ: {', '.join(f'{file} ({n})' for file, n in files.items())} (--json)", "dim", 2)
         return

@@ -275,6 +275,19 @@ def test_other_metrics_are_in_json_as_dvc_would_show_them(good: Lab) -> None:
     assert side["other_metrics"] == {"metrics/sft.json:best.loss": {"after": 0.5}}
 
 
+def test_what_training_measured_is_told_with_its_direction(good: Lab) -> None:
+    """On both sides: no rows of it are kept, so it is told and not judged."""
+    path = good.root / "dvc.yaml"
+    path.write_text(path.read_text().replace("metrics/latency.json", "metrics/reward.json"))
+    held_out = {"brier": {"value": 0.2, "low": 0.1}, "accuracy": {"value": 0.75}}
+    (good.root / "metrics/reward.json").write_text(json.dumps({"held_out": held_out}))
+    shown = " ".join(clew("good", ".").stdout.split())
+    assert "reward: held_out.accuracy – → 0.75 higher is better, not tested" in shown
+    assert "reward: held_out.brier – → 0.2 lower is better, not tested" in shown
+    assert "also differ: metrics/reward.json (1)" in shown
+    assert "| `reward: held_out.brier` | `–` | `0.2` | lower is better |" in clew("good", ".", "--md").stdout
+
+
 WRONG = [
     [],
     {"sft": 1},
