@@ -28,7 +28,7 @@ from sklearn.metrics import roc_auc_score
 
 import text_rules
 from clew import io, params, paths, rows, sources
-from clew.cleaning import Context, chain, features, mismatch, neighbours, outliers, relevance
+from clew.cleaning import Context, chain, features, mismatch, neighbours, outliers, relevance, store
 from clew.params_clean import (
     EncoderFeatures,
     Features,
@@ -87,9 +87,10 @@ def noisy(given: Sequence[Row]) -> tuple[list[Row], list[str]]:
     return made, put
 
 
-def table(given: Sequence[Row]) -> pa.Table:
+def table(given: Sequence[Row]) -> store.Rows:
     """As rules see rows."""
-    return pa.Table.from_pylist(list(given), schema=pa.schema([rows.SCHEMA.field(name) for name in chain.SEEN]))
+    schema = pa.schema([rows.SCHEMA.field(name) for name in chain.SEEN])
+    return store.of_table(pa.Table.from_pylist(list(given), schema=schema), Path())
 
 
 def auroc(scores: Any, found: Any) -> float:

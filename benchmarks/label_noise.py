@@ -18,13 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
 import noisy_sets
 from clew import paths
-from clew.cleaning import Context, annotators, label_noise, preferences
+from clew.cleaning import Context, annotators, label_noise, preferences, store
 from clew.params_clean import (
     AnnotatorsRule,
     EncoderFeatures,
@@ -90,10 +89,10 @@ def labels(raw: Path) -> None:
                 )
 
 
-def true_accuracy(rows: pa.Table, right: Sequence[str], context: Context) -> float:
+def true_accuracy(rows: store.Rows, right: Sequence[str], context: Context) -> float:
     """Of the classifier that decides, against right labels: what the estimate is to be near."""
-    given = rows["label"].to_pylist()
-    vectors = label_noise.features_of(rows["text"].to_pylist(), len(set(given)), context, "here")
+    given = list(rows.values("label"))
+    vectors = label_noise.features_of(list(rows.values("text")), len(set(given)), context, "here")
     doubts = label_noise.doubted(vectors, given, [None] * len(given), FIRST_ROUND, context.seed)
     return float((doubts.likeliest == np.array(right, dtype=object)).mean())
 
@@ -131,7 +130,9 @@ def raters(raw: Path) -> None:
             )
 
 
-def drawn(texts: Sequence[str], panel: NDArray[np.int64], number: int, seed: int) -> tuple[NDArray[np.int64], pa.Table]:
+def drawn(
+    texts: Sequence[str], panel: NDArray[np.int64], number: int, seed: int
+) -> tuple[NDArray[np.int64], store.Rows]:
     """The majority vote of `number` raters drawn for each text (n,), ties drawn, and the rows with that label."""
     draw = np.random.default_rng(seed)
     chosen = np.argsort(draw.random(panel.shape), axis=1)[:, :number]

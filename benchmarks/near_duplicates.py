@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 
 from clew import io, params, paths, rows, similarity
-from clew.cleaning import Context, chain, near_duplicates
+from clew.cleaning import Context, chain, near_duplicates, store
 from clew.params_clean import NearDuplicatesRule, TfidfFeatures
 from clew.stages import split
 
@@ -72,12 +72,12 @@ def judged(texts: pa.Array, original: dict[int, int], pairs: set[tuple[int, int]
 def find(n: int) -> dict[str, float]:
     """The rule as `clean` calls it, and the pairs that it measures."""
     texts, original = made(n)
-    table = _table(texts).select(chain.SEEN)
+    table = store.of_table(_table(texts).select(chain.SEEN), Path())
     context = Context(0, TfidfFeatures(kind="tfidf", dimensions=16), None)
     started = _now()
     found = near_duplicates.find(table, RULE, context)
     took = _took(started)
-    told = similarity.near_pairs(texts, THRESHOLD, SHINGLE, PERMUTATIONS, 0)
+    told = similarity.near_pairs(similarity.in_memory(texts), THRESHOLD, SHINGLE, PERMUTATIONS, 0)
     near = told.jaccard >= THRESHOLD
     pairs = set(zip(told.left[near].tolist(), told.right[near].tolist(), strict=True))
     return took | judged(texts, original, pairs) | {"found": len(found.by_position)}
@@ -106,7 +106,7 @@ def divide(n: int) -> dict[str, float]:
     texts, _ = made(n)
     table = _table(texts)
     context = Context(0, TfidfFeatures(kind="tfidf", dimensions=16), None)
-    clusters = near_duplicates.find(table.select(chain.SEEN), RULE, context).columns["cluster"]
+    clusters = near_duplicates.find(store.of_table(table.select(chain.SEEN), Path()), RULE, context).columns["cluster"]
     table = table.set_column(rows.SCHEMA.get_field_index("cluster"), "cluster", clusters.cast(pa.string()))
     declared = params.Split(
         valid_share=0.1,

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from clew import io, params, rows, sources
-from clew.cleaning import chain
+from clew.cleaning import chain, store
 
 VADER = "package+sdist://vaderSentiment==3.3.2/*/additional_resources/hutto_ICWSM_2014.tar.gz!/*/*.txt"
 SOURCES = {
@@ -132,13 +131,13 @@ def flipped(labels: Sequence[str], share: float, seed: int) -> tuple[list[str], 
     return noisy, wrong
 
 
-def table(some: Sequence[dict[str, Any]]) -> pa.Table:
+def table(some: Sequence[dict[str, Any]]) -> store.Rows:
     """Rows as cleaning rules see them, all of the task `t`."""
     filled = [{"row_id": f"{i:064x}", "task": "t", "weight": 1.0} | one for i, one in enumerate(some)]
-    return rows.table(filled).select(chain.SEEN)
+    return store.of_table(rows.table(filled).select(chain.SEEN), Path())
 
 
-def labelled(texts: Sequence[str], labels: Sequence[str]) -> pa.Table:
+def labelled(texts: Sequence[str], labels: Sequence[str]) -> store.Rows:
     """Rows of a task with labels."""
     choices = sorted(set(labels))
     return table(

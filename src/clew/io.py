@@ -163,8 +163,9 @@ def parquet_writer(path: Path, schema: Any) -> Iterator[Callable[[pa.Table], Non
             waiting.append(table.cast(schema))
             while sum(map(len, waiting)) >= ROW_GROUP:
                 whole = pa.concat_tables(waiting)
-                writer.write_table(whole.slice(0, ROW_GROUP).combine_chunks(), row_group_size=ROW_GROUP)
-                waiting[:] = [whole.slice(ROW_GROUP)]
+                group, waiting[:] = whole.slice(0, ROW_GROUP).combine_chunks(), [whole.slice(ROW_GROUP)]
+                del whole  # which a row group of long texts would not fit into memory beside
+                writer.write_table(group, row_group_size=ROW_GROUP)
 
         yield write
         rest = pa.concat_tables([schema.empty_table(), *waiting]).combine_chunks()
@@ -186,6 +187,21 @@ def read_table(path: Path, schema: Any, columns: Sequence[str] | None = None) ->
         return file.read(columns)
     except (pa.ArrowException, OSError) as error:
         raise _broken(path, error) from None
+
+
+def batches(path: Path, schema: Any, columns: Sequence[str], size: int) -> Iterator[pa.Table]:
+    """Columns of a parquet file in tables of `size` rows, the last of fewer; none is empty."""
+    import pyarrow as pa
+
+    waiting = schema.empty_table().select(columns)
+    for batch in open_parquet(path, schema).iter_batches(size, columns=columns):
+        table = pa.Table.from_batches([batch]).select(columns)
+        waiting = pa.concat_tables([waiting, table]) if len(waiting) else table  # an empty slice holds all of its table
+        while len(waiting) >= size:
+            yield waiting.slice(0, size).combine_chunks()
+            waiting = waiting.slice(size)
+    if len(waiting):
+        yield waiting.combine_chunks()
 
 
 def open_parquet(path: Path, schema: Any) -> pq.ParquetFile:

@@ -39,7 +39,7 @@ def near(texts: pa.ChunkedArray, train: Mask, held: Mask, rule: Leakage, seed: i
     """Pairs of a text of `held` (n,) and one of `train` (n,) that are at least as similar as `rule.near`."""
     order = np.concatenate([np.flatnonzero(held), np.flatnonzero(train)])
     is_train = np.arange(len(order)) >= held.sum()
-    some = texts.take(pa.array(order))
+    some = similarity.in_memory(texts.take(pa.array(order)))
     pairs = similarity.near_pairs(some, rule.near, rule.shingle, rule.permutations, seed, apart=is_train)
     found = pairs.jaccard >= rule.near
     return Near(order[pairs.left[found]], order[pairs.right[found]], pairs.jaccard[found])
@@ -50,10 +50,10 @@ def overlap(texts: pa.ChunkedArray, train: Mask, held: Mask, ngram: int) -> Numb
 
     A text of fewer words than that is one n-gram as a whole.
     """
-    known = similarity.all_shingles(texts.filter(pa.array(held)), ngram)
+    known = similarity.all_shingles(_some(texts, held), ngram)
     names, place = np.unique(known.hashes, return_inverse=True)
     met = np.zeros(len(names), dtype=bool)
-    for part in similarity.shingles(texts.filter(pa.array(train)), ngram):
+    for part in similarity.shingles(_some(texts, train), ngram):
         met[_places(similarity.distinct(part.hashes), names)] = True
     counts = np.diff(known.offsets)
     sums = np.concatenate([[0], np.cumsum(met[place])])
@@ -63,9 +63,9 @@ def overlap(texts: pa.ChunkedArray, train: Mask, held: Mask, ngram: int) -> Numb
 
 def sharing(texts: pa.ChunkedArray, train: Mask, held: Mask, ngram: int) -> Numbers:
     """Of each text of `train`, the share of its n-grams that stand in one of `held`."""
-    names = similarity.distinct(similarity.all_shingles(texts.filter(pa.array(held)), ngram).hashes)
+    names = similarity.distinct(similarity.all_shingles(_some(texts, held), ngram).hashes)
     shares = []
-    for part in similarity.shingles(texts.filter(pa.array(train)), ngram):
+    for part in similarity.shingles(_some(texts, train), ngram):
         there = np.concatenate([[0], np.cumsum(np.isin(part.hashes, names))])
         shares.append((there[part.offsets[1:]] - there[part.offsets[:-1]]) / np.maximum(np.diff(part.offsets), 1))
     return np.concatenate([np.empty(0), *shares])
@@ -76,6 +76,10 @@ def contaminated(texts: pa.ChunkedArray, train: Mask, held: Mask, rule: Contamin
     shares = overlap(texts, train, held, rule.ngram)
     found = shares >= rule.overlap
     return np.flatnonzero(held)[found], shares[found]
+
+
+def _some(texts: pa.ChunkedArray, which: Mask) -> similarity.Texts:
+    return similarity.in_memory(texts.filter(pa.array(which)))
 
 
 def _places(values: NDArray[np.uint64], names: NDArray[np.uint64]) -> Positions:

@@ -9,7 +9,7 @@ chapter 3) and each is measured on the shingles themselves: every pair that is t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     Positions = NDArray[np.int64]
 
 CHUNK = 1 << 14
-"""Texts that are cut into words at a time."""
+"""Texts in memory that are cut into words at a time."""
 BITS = np.uint64(48)
 """Of a shingle's hash; the other 16 number the texts or pairs of a chunk, so that one sort does them all."""
 MASK = np.uint64((1 << 48) - 1)
 ELEMENTS = 1 << 22
-"""Hashes that are compared at a time."""
+"""Hashes that are compared at a time …"""
+HELD = 1 << 24
+"""… and that are in memory: for each so many, all texts are read once more."""
 MISSED = 0.01
 """The share of pairs just at the threshold that may be missed, at most."""
 SMALL, LEADERS = 16, 8
@@ -40,6 +42,20 @@ bucket (of its other side, where pairs of two sides are wanted) and with the one
 template take time, not the square of it."""
 
 _BETWEEN = r"[\p{P}\p{C}]+"
+
+
+class Texts(NamedTuple):
+    """Texts that need not be in memory: how many, and what reads them from the start, array by array."""
+
+    number: int
+    read: Callable[[], Iterator[pa.Array]]
+
+
+def in_memory(texts: pa.Array | pa.ChunkedArray) -> Texts:
+    """Texts that are."""
+    parts = texts if isinstance(texts, pa.ChunkedArray) else pa.chunked_array([texts])
+    starts = range(0, len(texts), CHUNK)
+    return Texts(len(texts), lambda: (parts.slice(start, CHUNK).combine_chunks() for start in starts))
 
 
 class Shingles(NamedTuple):
@@ -58,7 +74,7 @@ class Pairs(NamedTuple):
 
 
 def near_pairs(
-    texts: pa.Array | pa.ChunkedArray,
+    texts: Texts,
     threshold: float,
     shingle: int,
     permutations: int,
@@ -72,13 +88,13 @@ def near_pairs(
     within (n,): only pairs of one value. apart (n,): only pairs of two values. A text of fewer than `shingle` words is
     one shingle; a text without a word is in no pair.
     """
-    bands = _band_keys(texts, threshold, shingle, permutations, seed, within)
-    n, seen = len(texts), np.empty(0, dtype=np.int64)
+    bands, sizes = _band_keys(texts, threshold, shingle, permutations, seed, within)
+    n, seen = texts.number, np.empty(0, dtype=np.int64)
     for band in bands:
         left, right = _within_buckets(band, apart)
         seen = distinct(np.concatenate([seen, left * n + right]))
     left, right = np.divmod(seen, max(n, 1))
-    return Pairs(left, right, _jaccard(texts, left, right, shingle))
+    return Pairs(left, right, _jaccard(texts, sizes, left, right, shingle))
 
 
 def clusters(n: int, pairs: Pairs, threshold: float) -> Positions:
@@ -118,13 +134,13 @@ def lasting(n: int, pairs: Pairs) -> NDArray[np.float64]:
     return scores
 
 
-def shingles(texts: pa.Array | pa.ChunkedArray, size: int) -> Iterator[Shingles]:
-    """The shingles of `size` words of each text, CHUNK texts at a time; of a shorter text, all its words as one."""
-    for start in range(0, len(texts), CHUNK):
-        yield _shingles(texts.slice(start, CHUNK), size)
+def shingles(texts: Texts, size: int) -> Iterator[Shingles]:
+    """The shingles of `size` words of each text, array by array; of a shorter text, all its words as one."""
+    for array in texts.read():
+        yield _shingles(array, size)
 
 
-def all_shingles(texts: pa.Array | pa.ChunkedArray, size: int) -> Shingles:
+def all_shingles(texts: Texts, size: int) -> Shingles:
     """The same of all texts at once: 8 bytes a shingle."""
     parts = list(shingles(texts, size))
     hashes = np.concatenate([np.empty(0, dtype=np.uint64), *(part.hashes for part in parts)])
@@ -132,7 +148,7 @@ def all_shingles(texts: pa.Array | pa.ChunkedArray, size: int) -> Shingles:
     return Shingles(hashes, np.concatenate([[0], np.cumsum(counts)]))
 
 
-def _shingles(texts: pa.Array | pa.ChunkedArray, size: int) -> Shingles:
+def _shingles(texts: pa.Array, size: int) -> Shingles:
     hashed, counts = _hashed_words(texts)
     number = np.where(counts > 0, np.maximum(counts - size + 1, 1), 0)
     text = np.repeat(np.arange(len(counts)), number)
@@ -156,13 +172,12 @@ def distinct(values: NDArray[Any]) -> NDArray[Any]:
     return ordered[first]
 
 
-def _hashed_words(texts: pa.Array | pa.ChunkedArray) -> tuple[Hashes, Positions]:
+def _hashed_words(texts: pa.Array) -> tuple[Hashes, Positions]:
     """A hash of each word of all texts, one after the other, and the number of words of each text.
 
     Case, punctuation and white space do not count, and characters that look the same are (NFKC).
     """
-    whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    text = pc.utf8_lower(pc.utf8_normalize(pc.fill_null(whole.cast(pa.large_string()), ""), form="NFKC"))
+    text = pc.utf8_lower(pc.utf8_normalize(pc.fill_null(texts.cast(pa.large_string()), ""), form="NFKC"))
     text = pc.replace_substring_regex(text, _BETWEEN, " ")
     text = pc.utf8_trim_whitespace(pc.replace_substring_regex(text, f"([{UNSPACED}])", r" \1 "))
     lists = pc.utf8_split_whitespace(text)
@@ -197,25 +212,30 @@ def rows_per_band(threshold: float, permutations: int) -> int:
 
 
 def _band_keys(
-    texts: pa.Array | pa.ChunkedArray,
+    texts: Texts,
     threshold: float,
     shingle: int,
     permutations: int,
     seed: int,
     within: NDArray[Any] | None,
-) -> list[Hashes]:
-    """Of each band (n,) a key that texts share whose signatures are the same there. Texts without words share none."""
+) -> tuple[list[Hashes], Positions]:
+    """Of each band (n,) a key that texts share whose signatures are the same there; (n,) how many shingles each has.
+
+    Texts without words share none.
+    """
     from rensa import RMinHash
 
     size = rows_per_band(threshold, permutations)
-    found = np.empty((permutations // size, len(texts)), dtype=np.uint64)
+    found = np.empty((permutations // size, texts.number), dtype=np.uint64)
+    sizes = np.empty(texts.number, dtype=np.int64)
     start = 0
     for hashes, offsets in shingles(texts, shingle):
         stop = start + len(offsets) - 1
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets.astype(np.uint64), permutations, seed)
         signatures = np.array(matrix.to_rows(), dtype=np.uint32)
         salt = np.zeros(stop - start) if within is None else within[start:stop]
-        empty = np.diff(offsets) == 0
+        sizes[start:stop] = np.diff(offsets)
+        empty = sizes[start:stop] == 0
         for band in range(len(found)):
             mixed = salt.astype(np.uint64)
             for column in signatures.T[band * size : (band + 1) * size]:
@@ -223,7 +243,7 @@ def _band_keys(
             mixed[empty] = np.arange(start, stop)[empty]
             found[band, start:stop] = mixed
         start = stop
-    return list(found)
+    return list(found), sizes
 
 
 def _within_buckets(keys: Hashes, apart: NDArray[np.bool_] | None) -> tuple[Positions, Positions]:
@@ -272,30 +292,47 @@ def _with_leaders(
             yield texts[at[bucket[here]]], texts[here]
 
 
-def _jaccard(texts: pa.Array | pa.ChunkedArray, left: Positions, right: Positions, size: int) -> NDArray[np.float64]:
-    """|A ∩ B| / |A ∪ B| of the shingles of each pair."""
+def _jaccard(texts: Texts, sizes: Positions, left: Positions, right: Positions, size: int) -> NDArray[np.float64]:
+    """|A ∩ B| / |A ∪ B| of the shingles of each pair. sizes (n,): how many each text has."""
+    together = sizes[left] + sizes[right]
+    common = np.empty(len(left), dtype=np.int64)
+    for part in _parts(together, HELD, len(left)):
+        common[part] = _common(texts, left[part], right[part], size)
+    return rounded(common / np.maximum(together - common, 1))
+
+
+def _common(texts: Texts, left: Positions, right: Positions, size: int) -> Positions:
+    """|A ∩ B| of pairs whose texts' shingles are in memory at once."""
     involved, index = np.unique(np.concatenate([left, right]), return_inverse=True)
-    hashes, offsets = all_shingles(texts.take(pa.array(involved)), size)
+    hashes, offsets = all_shingles(Texts(len(involved), lambda: _taken(texts, involved)), size)
     starts, counts = offsets[:-1], np.diff(offsets)
     one, other = index[: len(left)], index[len(left) :]
-    together = counts[one] + counts[other]
     common = np.empty(len(left), dtype=np.int64)
-    for part in _parts(together):
+    for part in _parts(counts[one] + counts[other], ELEMENTS, 1 << 16):
         here = np.stack([one[part], other[part]], axis=1).ravel()
         pair = np.repeat(np.arange(len(here)) // 2, counts[here]).astype(np.uint64)
         keys = np.sort(pair << BITS | hashes[_ranges(starts[here], counts[here])])
         twice = keys[1:][keys[1:] == keys[:-1]] >> BITS
         common[part] = np.bincount(twice.astype(np.int64), minlength=len(here) // 2)
-    return rounded(common / np.maximum(together - common, 1))
+    return common
 
 
-def _parts(sizes: Positions) -> Iterator[slice]:
-    """Slices of at most 2^16 items whose sizes sum to about ELEMENTS."""
+def _taken(texts: Texts, positions: Positions) -> Iterator[pa.Array]:
+    """Some of the texts (ascending)."""
+    start = 0
+    for array in texts.read():
+        first, stop = np.searchsorted(positions, [start, start + len(array)])
+        yield array.take(pa.array(positions[first:stop] - start))
+        start += len(array)
+
+
+def _parts(sizes: Positions, most: int, items: int) -> Iterator[slice]:
+    """Slices of at most so many items whose sizes sum to `most` at most, unless one alone is more."""
     sums = np.cumsum(sizes)
     start = 0
     while start < len(sizes):
         before = sums[start] - sizes[start]
-        stop = int(np.searchsorted(sums, before + ELEMENTS, side="right"))
-        stop = min(max(stop, start + 1), start + (1 << 16))
+        stop = int(np.searchsorted(sums, before + most, side="right"))
+        stop = min(max(stop, start + 1), start + items)
         yield slice(start, stop)
         start = stop

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from clew import rows
-from clew.cleaning import Context, chain
+from clew.cleaning import Context, chain, store
 from clew.params_clean import Objective, TfidfFeatures
 
 CONTEXT = Context(0, TfidfFeatures(kind="tfidf", dimensions=16), None)
@@ -27,6 +28,11 @@ def table(some: Sequence[dict[str, Any]]) -> pa.Table:
     beside = [pa.field(chain.BESIDE, pa.large_string()), pa.field(chain.OPTIONS, pa.list_(pa.string()))]
     schema = pa.schema([*rows.SCHEMA, *beside])
     return pa.Table.from_pylist(list(some), schema=schema).select([*chain.SEEN, chain.BESIDE, chain.OPTIONS])
+
+
+def stored(some: Sequence[dict[str, Any]], scratch: Path = Path("nowhere")) -> store.Rows:
+    """The same for rules that look at all rows; in `scratch` they can be changed."""
+    return store.of_table(table(some), scratch, 7)
 
 
 def objective(description: str, *examples: str) -> Objective:

@@ -18,8 +18,12 @@ WORDS = st.text(alphabet="ab", min_size=1, max_size=2)
 SENTENCES = st.lists(st.lists(WORDS, max_size=9).map(" ".join), max_size=30)
 
 
+def _texts(texts: list[str | None]) -> similarity.Texts:
+    return similarity.in_memory(pa.array(texts, type=pa.string()))
+
+
 def _pairs(texts: list[str | None], threshold: float = 0.5, shingle: int = 2, **more: np.ndarray) -> similarity.Pairs:
-    return similarity.near_pairs(pa.array(texts, type=pa.string()), threshold, shingle, 128, 7, **more)
+    return similarity.near_pairs(_texts(texts), threshold, shingle, 128, 7, **more)
 
 
 def _sets(texts: list[str], size: int) -> list[set[tuple[str, ...]]]:
@@ -87,12 +91,13 @@ def test_the_pairs_do_not_follow_the_order_of_the_texts_nor_the_number_of_thread
 
     assert told(texts) == told(shuffled)
     monkeypatch.setattr(similarity, "CHUNK", 7)
+    monkeypatch.setattr(similarity, "HELD", 1_000)  # about twenty texts
     assert told(texts) == told(shuffled)
 
 
 def test_texts_of_one_template_take_time_in_proportion() -> None:
     """Ten thousand texts with the same signature: a pair of each would be fifty million."""
-    texts = pa.array(["the same words in each of these texts"] * 10_000)
+    texts = _texts(["the same words in each of these texts"] * 10_000)
     pairs = similarity.near_pairs(texts, 0.8, 3, 128, 7)
     assert len(pairs.left) <= 10_000 * (similarity.LEADERS + 1)
     assert not similarity.clusters(10_000, pairs, 0.8).any()
@@ -154,7 +159,7 @@ def test_a_band_has_as_many_rows_as_the_threshold_allows() -> None:
 
 @pytest.mark.parametrize("signs", ["日本々", "コーヒ", "ไทย", "ລາວ", "མཚན", "မြန", "ꩡꩢ", "ខ្មរ"])
 def test_each_sign_of_a_script_without_spaces_is_a_word_to_all_that_look_for_words(signs: str) -> None:
-    (found,) = similarity.shingles(pa.array([signs]), 1)
+    (found,) = similarity.shingles(_texts([signs]), 1)
     assert len(found.hashes) == len(signs)
     vectors = features.embed([signs, " ".join(signs)], TfidfFeatures(kind="tfidf", dimensions=16), 0)
     assert np.count_nonzero(vectors, axis=1).tolist() == [len(signs)] * 2

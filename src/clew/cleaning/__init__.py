@@ -1,12 +1,14 @@
 """Cleaning rules: a file each, pure. A rule looks at rows and finds those to drop, mend, weigh less or send to review.
 
-To add one: a file with `find(rows, rule, context) -> Findings`, a class in params_clean.py, a line in RULES.
+To add one: a file with `find(rows, rule, context) -> Findings`, a class in params_clean.py, a line in RULES. A rule
+that judges each row by itself (BY_ROW) is given tables of some thousand rows, and its figures are counts, which are
+added up; any other is given all rows (store.Rows), which it reads batch by batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clew.cleaning import (
     annotators,
@@ -31,10 +33,7 @@ from clew.cleaning import (
 )
 from clew.cleaning.finding import Context, Finding, Findings
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-RULES: dict[str, Callable[[pa.Table, Any, Context], Findings]] = {
+RULES: dict[str, Callable[[Any, Any, Context], Findings]] = {
     "missing": missing.find,
     "hygiene": hygiene.find,
     "length": length.find,
@@ -57,4 +56,7 @@ RULES: dict[str, Callable[[pa.Table, Any, Context], Findings]] = {
 }
 """name (= section under `clean`) → rule, in the order in which they are applied."""
 
-__all__ = ["RULES", "Context", "Finding", "Findings"]
+BY_ROW = frozenset({"hygiene", "length", "language", "repetition", "refusal", "personal_data"})
+"""Rules that judge each row by itself."""
+
+__all__ = ["BY_ROW", "RULES", "Context", "Finding", "Findings"]

@@ -6,6 +6,7 @@ that is trained on what most of them say vote together, each weighted by how far
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,12 +15,14 @@ import pyarrow.compute as pc
 
 from clew.cleaning import crossval, label_noise, review
 from clew.cleaning.finding import Context, Finding, Findings
+from clew.cleaning.finding import where as positions_where
 from clew.errors import DataError
 from clew.ledger import rounded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from clew.cleaning.store import Rows
     from clew.params_clean import AnnotatorsRule
 
 CELLS = 2 * 10**8
@@ -34,7 +37,7 @@ class Given(NamedTuple):
     classes: list[str]
 
 
-def find(rows: pa.Table, rule: AnnotatorsRule, context: Context) -> Findings:
+def find(rows: Rows, rule: AnnotatorsRule, context: Context) -> Findings:
     """Rows of `rule.tasks` whose label is not the consensus are mended; those of a doubtful consensus meet a fate.
 
     score is the quality of the consensus: how probable it is that it is right.
@@ -44,9 +47,8 @@ def find(rows: pa.Table, rule: AnnotatorsRule, context: Context) -> Findings:
     scores = np.full(len(rows), np.nan, dtype=np.float32)
     for task in rule.tasks:
         where = f"clean.annotators.tasks: {task}"
-        several = pc.fill_null(pc.greater(pc.list_value_length(rows["annotations"]), 0), False)
-        positions = np.flatnonzero(pc.and_(pc.equal(rows["task"], task), several).to_numpy(zero_copy_only=False))
-        of_task = rows.take(positions)
+        positions = positions_where(rows, ["task", "annotations"], partial(_is_annotated, task))
+        of_task = rows.take(positions, ["annotations", "text", "label", "completion", "rejected", "cluster"])
         given = _given(of_task["annotations"].combine_chunks(), of_task["label"].to_pylist(), where)
         consensus, quality, told = _consensus(of_task, given, rule.folds, context, where)
         scores[positions] = quality
@@ -58,6 +60,10 @@ def find(rows: pa.Table, rule: AnnotatorsRule, context: Context) -> Findings:
             "doubtful": sum(finding.action != "fix" for finding in by_index.values()),
         }
     return Findings(found, scores, figures)
+
+
+def _is_annotated(task: str, batch: pa.Table) -> pa.ChunkedArray:
+    return pc.and_(pc.equal(batch["task"], task), pc.greater(pc.list_value_length(batch["annotations"]), 0))
 
 
 def _given(annotations: pa.ListArray, labels: list[str], where: str) -> Given:
@@ -89,7 +95,7 @@ def _consensus(
     clusters = rows["cluster"].to_pylist()
     codes = _majority(given, rows["label"].to_pylist())
     label_noise.check([given.classes[code] for code in codes], clusters, folds, where, "clean.annotators.folds")
-    vectors = label_noise.features_of(rows["text"].to_pylist(), len(given.classes), context, where)
+    vectors = label_noise.features_of(rows["text"].fill_null("").to_pylist(), len(given.classes), context, where)
     fold = crossval.folds(codes, clusters, folds, context.seed)
     probabilities = np.zeros((len(codes), len(given.classes)))
     some = crossval.probabilities(vectors, codes, fold, context.seed)

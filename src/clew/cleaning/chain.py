@@ -1,39 +1,46 @@
 """The rules, one after the other: a rule sees only the rows that those before it left, as they left them.
 
-    apply(rows, clean, seed, {}) → Outcome(stay=[True, False], found={1: [Found("length", Finding("drop", 3.0))]}, …)
+    apply(rows, clean, seed, {}) → Outcome(rows, found={1: [Found("length", Finding("drop", 3.0))]}, …)
+    rows.left → [True, False]
 
 What a person decided (`data/review/decisions/`) comes first and stands over every rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clew.cleaning import RULES, review
-from clew.cleaning.finding import TEXTS, Context, Finding
+from clew.cleaning import BY_ROW, RULES, review
+from clew.cleaning.finding import TEXTS, Context, Finding, Findings
+from clew.cleaning.store import within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from clew.cleaning.review import Decisions
+    from clew.cleaning.review import Decisions, Said
+    from clew.cleaning.store import Rows
     from clew.params_clean import Clean
 
 SEEN = (
     *("row_id", "source", "origin", "task", "text", "completion", "label", "choices", "rejected"),
     *("annotations", "tokens", "tags", "cluster", "weight"),
 )
-"""The columns of a row that rules see. The rest is only carried over, batch by batch, when the rows are written."""
+"""The columns of a row that rules see. The rest is only carried over when the rows are written."""
 BESIDE = "beside"
 """A column that is no row's own: what its prompt holds beside its text and the template (messages.beside); null where
 that is nothing."""
 OPTIONS = "options"
 """Another such: the options of a multiple-choice question by their letters, A first; null for other rows."""
+CHANGED = (*TEXTS, "label", "tokens", "weight")
+"""The columns that findings change."""
 REVIEW = "review"
 
 
@@ -46,16 +53,15 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of rows. stay (n,): which are left. rows: the columns SEEN of all n, as the rules left them.
+    """What rules found. rows: as they left them; `rows.left` says which are left.
 
     found: position → what rules found of the row, in their order. scores: rule → (n,), NaN where it saw no row.
     """
 
-    stay: NDArray[np.bool_]
-    rows: pa.Table
-    found: Mapping[int, Sequence[Found]]
-    scores: Mapping[str, NDArray[np.float32]]
-    figures: Mapping[str, Any]
+    rows: Rows
+    found: dict[int, list[Found]]
+    scores: dict[str, NDArray[np.float32]]
+    figures: dict[str, Any]
 
     def deciding(self, position: int) -> Found | None:
         """The finding that decided about a row: what dropped it, else what changed it, else a person, else the last."""
@@ -67,78 +73,115 @@ class Outcome:
         return max(reversed(self.found.get(position, ())), key=weight, default=None)
 
 
-def apply(rows: pa.Table, clean: Clean, seed: int, decisions: Decisions) -> Outcome:
+def apply(rows: Rows, clean: Clean, seed: int, decisions: Decisions) -> Outcome:
     """Apply the rules of `clean` that are not null to `rows` (columns SEEN, BESIDE, OPTIONS).
 
     Of a row that a person decided about, rules mend the texts and fill what is empty, as in the queue that the person
     saw; whatever else they find is told in the ledger and changes nothing. Copies of such a row are copies as any.
     """
-    whole = _with_large_texts(rows)
-    left = np.arange(len(rows))
-    found: dict[int, list[Found]] = {}
-    scores: dict[str, NDArray[np.float32]] = {}
-    figures: dict[str, Any] = {}
+    said, told = review.said(rows.values("row_id"), decisions)
+    outcome = Outcome(rows, {}, {}, {REVIEW: told} if decisions else {})
     context = Context(seed, clean.features, clean.objective)
-
-    said, told = review.said(whole, decisions)
-    whole, left = _settle(whole, left, REVIEW, review.findings(whole, said), found, clean.downweight)
-    if decisions:
-        figures[REVIEW] = told
-    taken, now = (whole, left), whole if len(left) == len(whole) else whole.take(left)
-    for name, find in RULES.items():
-        rule = getattr(clean, name)
-        if rule is None or not len(left):
+    if said:
+        of_person = Findings(review.findings(rows, said))
+        _settle(outcome, _note(outcome, REVIEW, of_person, np.arange(len(rows)), {}), clean.downweight)
+    declared = [name for name in RULES if getattr(clean, name) is not None]
+    for alone, names in groupby(declared, key=BY_ROW.__contains__):
+        if alone:
+            _judge_each(outcome, list(names), clean, context, said)
             continue
-        if taken[0] is not whole or taken[1] is not left:  # copying millions of texts takes longer than many a rule
-            taken, now = (whole, left), whole.take(left)
-        findings = find(now, rule, context)
-        by_position = {
-            (position := int(left[local])): (
-                review.overruled(name, finding, said[position]) if position in said else finding
-            )
-            for local, finding in findings.by_position.items()
-        }
-        whole = _filled(whole, left, findings.columns)
-        if findings.scores is not None:
-            scores[name] = np.full(len(whole), np.nan, dtype=np.float32)
-            scores[name][left] = findings.scores
-        if findings.figures:
-            figures[name] = dict(findings.figures)
-        whole, left = _settle(whole, left, name, by_position, found, clean.downweight)
-    stay = np.zeros(len(whole), dtype=bool)
-    stay[left] = True
-    return Outcome(stay, whole, found, scores, figures)
+        for name in names:
+            if len(rows):
+                findings = RULES[name](rows, getattr(clean, name), context)
+                _fill(rows, findings.columns)
+                noted = _note(outcome, name, findings, np.flatnonzero(rows.left), said)
+                _settle(outcome, noted, clean.downweight)
+    return outcome
 
 
-def _with_large_texts(rows: pa.Table) -> pa.Table:
-    """With 64-bit offsets: the texts of all rows together may be more than 2 GB."""
-    large = {name: pa.large_string() for name in ("row_id", *TEXTS, BESIDE)}
-    fields = [field.with_type(large.get(field.name, field.type)) for field in rows.schema]
-    return rows.cast(pa.schema(fields)).combine_chunks()
+def _judge_each(
+    outcome: Outcome, names: Sequence[str], clean: Clean, context: Context, said: Mapping[int, Said]
+) -> None:
+    """Do rules that judge each row by itself: all of them on a batch, before the next is read."""
+    rows = outcome.rows
+
+    def changed() -> Iterator[pa.Table]:
+        for start, batch in rows.read([*SEEN, BESIDE, OPTIONS]):
+            left = rows.left[start : start + len(batch)]
+            now = batch.filter(pa.array(left))
+            for name in names:
+                if not left.any():
+                    break
+                findings = RULES[name](now, getattr(clean, name), context)
+                noted = _note(outcome, name, findings, start + np.flatnonzero(left), said)
+                dropped = [at - start for at in _dropped(noted)]
+                left[dropped] = False
+                before, batch = batch, _changed(batch, {at - start: one for at, one in noted.items()}, clean.downweight)
+                if dropped or batch is not before:
+                    now = batch.filter(pa.array(left))
+            yield batch.select(CHANGED)
+
+    rows.put(rows.schema(CHANGED), changed())
 
 
-def _settle(
-    whole: pa.Table,
-    left: NDArray[np.int64],
-    rule: str,
-    findings: Mapping[int, Finding],
-    found: dict[int, list[Found]],
-    weight: float,
-) -> tuple[pa.Table, NDArray[np.int64]]:
-    """Do what the findings (by position in `whole`) say, and note them in `found`."""
-    by_action: dict[str, list[int]] = {}
-    for position in sorted(findings):
-        found.setdefault(position, []).append(Found(rule, findings[position]))
-        by_action.setdefault(findings[position].action, []).append(position)
-    dropped, lighter = by_action.get("drop"), by_action.get("downweight")
-    values = _mended(whole, {position: findings[position] for position in by_action.get("fix", ())})
+def _note(
+    outcome: Outcome, rule: str, findings: Findings, positions: NDArray[np.int64], said: Mapping[int, Said]
+) -> dict[int, Finding]:
+    """Note what a rule found of the rows at `positions`; the findings by position, as a person lets them stand."""
+    noted = {}
+    for local in sorted(findings.by_position):
+        position, finding = int(positions[local]), findings.by_position[local]
+        if position in said:
+            finding = review.overruled(rule, finding, said[position])
+        noted[position] = finding
+        outcome.found.setdefault(position, []).append(Found(rule, finding))
+    if findings.scores is not None:
+        n = len(outcome.rows.left)
+        outcome.scores.setdefault(rule, np.full(n, np.nan, dtype=np.float32))[positions] = findings.scores
+    if findings.figures:
+        before = outcome.figures.get(rule)
+        outcome.figures[rule] = dict(Counter(before) + Counter(findings.figures) if before else findings.figures)
+    return noted
+
+
+def _settle(outcome: Outcome, noted: Mapping[int, Finding], weight: float) -> None:
+    """Do what findings say."""
+    rows = outcome.rows
+    names = {name for finding in noted.values() for name in _touched(finding)}
+    if names:
+        positions = np.array(list(noted))
+
+        def changed() -> Iterator[pa.Table]:
+            for start, batch in rows.read(sorted(names)):
+                here = within(positions, start, len(batch)).tolist()
+                yield _changed(batch, {at: noted[start + at] for at in here}, weight)
+
+        rows.put(rows.schema(sorted(names)), changed())
+    rows.left[list(_dropped(noted))] = False
+
+
+def _dropped(noted: Mapping[int, Finding]) -> list[int]:
+    return [position for position, finding in noted.items() if finding.action == "drop"]
+
+
+def _touched(finding: Finding) -> Iterable[str]:
+    """The columns that it changes."""
+    if finding.action == "downweight":
+        return ("weight",)
+    if finding.action != "fix":
+        return ()
+    return (*(finding.changes or ()), *(TEXTS if finding.mend else ()))
+
+
+def _changed(batch: pa.Table, noted: Mapping[int, Finding], weight: float) -> pa.Table:
+    """The batch as the findings (by position in it, ascending) leave it."""
+    values = _mended(batch, {at: finding for at, finding in noted.items() if finding.action == "fix"})
+    lighter = [at for at, finding in noted.items() if finding.action == "downweight"]
     if lighter:
-        values["weight"] = dict(zip(lighter, (whole["weight"].to_numpy()[lighter] * weight).tolist(), strict=True))
+        values["weight"] = dict(zip(lighter, (batch["weight"].to_numpy()[lighter] * weight).tolist(), strict=True))
     for name, some in values.items():
-        whole = _replaced(whole, name, some)
-    if dropped:
-        left = left[~np.isin(left, dropped)]
-    return whole, left
+        batch = _replaced(batch, name, some)
+    return batch
 
 
 def _mended(whole: pa.Table, fixes: Mapping[int, Finding]) -> dict[str, dict[int, Any]]:
@@ -171,12 +214,16 @@ def _replaced(whole: pa.Table, name: str, values: Mapping[int, Any]) -> pa.Table
     return whole.set_column(whole.schema.get_field_index(name), name, new)
 
 
-def _filled(whole: pa.Table, left: NDArray[np.int64], columns: Mapping[str, pa.Array]) -> pa.Table:
-    """The table with columns that a rule filled for the rows that are left; null for the others."""
-    where = np.full(len(whole), -1)
-    where[left] = np.arange(len(left))
-    indices = pa.array(where, mask=where < 0)
-    for name, values in columns.items():
-        kind = whole.schema.field(name).type
-        whole = whole.set_column(whole.schema.get_field_index(name), name, values.take(indices).cast(kind))
-    return whole
+def _fill(rows: Rows, columns: Mapping[str, pa.Array]) -> None:
+    """Put columns that a rule filled for the rows that are left; null for the others."""
+
+    def filled() -> Iterator[pa.Table]:
+        done = 0
+        for start, batch in rows.read(list(columns)):
+            left = rows.left[start : start + len(batch)]
+            where = pa.array(done + np.cumsum(left) - 1, mask=~left)
+            yield pa.table({name: values.take(where) for name, values in columns.items()})
+            done += int(np.count_nonzero(left))
+
+    if columns:
+        rows.put(rows.schema(list(columns)), filled())

@@ -8,18 +8,17 @@ from clew.cleaning.duplicates import meant, same_texts
 from clew.cleaning.finding import Context, Finding, Findings
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from clew.cleaning.store import Rows
     from clew.params_clean import ContradictionsRule
 
 
-def find(rows: pa.Table, rule: ContradictionsRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
+def find(rows: Rows, rule: ContradictionsRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
     """Rows whose normalised text has another label elsewhere in the task."""
-    labels, lettered = meant(rows), rows["options"].is_valid().to_pylist()
     found = {}
-    for positions in same_texts(rows):
-        different = sorted({labels[position] or "" for position in positions})
+    for same in same_texts(rows, ["label", "options"]):
+        different = sorted({meant(row) or "" for row in same.values()})
         if len(different) > 1:
-            told = f"{len(different)} right answers" if lettered[positions[0]] else " / ".join(different)
-            found.update(dict.fromkeys(positions, Finding(rule.action, detail=told)))
+            lettered = any(row["options"] for row in same.values())
+            told = f"{len(different)} right answers" if lettered else " / ".join(different)
+            found.update(dict.fromkeys(same, Finding(rule.action, detail=told)))
     return Findings(found)

@@ -5,49 +5,62 @@ A question of multiple choice is the same where its options are, in whatever ord
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from string import ascii_uppercase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from clew.cleaning.finding import Context, Finding, Findings
 from clew.rows import normalise
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from clew.cleaning.store import Rows
     from clew.params_clean import DuplicatesRule
 
 
-def find(rows: pa.Table, rule: DuplicatesRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
+def find(rows: Rows, rule: DuplicatesRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
     """All but the first of the rows with one normalised text, task and label."""
-    ids = rows["row_id"]
-    labels = meant(rows)
     found = {}
-    for positions in same_texts(rows):
-        firsts: dict[str | None, int] = {}
-        for position in positions:
-            first = firsts.setdefault(labels[position], position)
-            if position != first:
-                found[position] = Finding(rule.action, detail=f"of row {ids[first].as_py()[:16]}")
+    for same in same_texts(rows, ["row_id", "label", "options"]):
+        firsts: dict[str | None, str] = {}
+        for position, row in same.items():
+            label = meant(row)
+            if label in firsts:
+                found[position] = Finding(rule.action, detail=f"of row {firsts[label][:16]}")
+            else:
+                firsts[label] = row["row_id"]
     return Findings(found)
 
 
-def meant(rows: pa.Table) -> list[str | None]:
-    """(n,) each row's label; of multiple choice the text of the option, since a letter is another's in the next row."""
-    return [
-        normalise(options[ascii_uppercase.index(label)]) if options and label else label
-        for label, options in zip(rows["label"].to_pylist(), rows["options"].to_pylist(), strict=True)
-    ]
+def meant(row: Mapping[str, Any]) -> str | None:
+    """A row's label; of multiple choice the text of the option, since a letter is another's in the next row."""
+    label: str | None = row["label"]
+    return normalise(row["options"][ascii_uppercase.index(label)]) if row["options"] and label else label
 
 
-def same_texts(rows: pa.Table) -> Iterator[list[int]]:
-    """Positions, ascending, of the rows of one task whose normalised texts are the same, where there are several."""
-    firsts: dict[tuple[str, str, tuple[str, ...] | None], int] = {}
-    groups: dict[int, list[int]] = {}
-    texts = (normalise(text or "") for text in rows["text"].to_pylist())
-    options = (some and tuple(sorted(map(normalise, some))) for some in rows["options"].to_pylist())
-    for position, key in enumerate(zip(rows["task"].to_pylist(), texts, options, strict=True)):
-        first = firsts.setdefault(key, position)
-        if position != first:
-            groups.setdefault(first, [first]).append(position)
-    yield from groups.values()
+def same_texts(rows: Rows, columns: Sequence[str]) -> Iterator[dict[int, dict[str, Any]]]:
+    """The rows of one task whose normalised texts are the same, where there are several: by position, ascending.
+
+    Texts are compared by digests of 128 bits.
+    """
+    digests = b"".join(_digests(rows))
+    low, high = np.frombuffer(digests, dtype="<u8").reshape(-1, 2).T
+    order = np.lexsort((low, high))
+    again = np.zeros(len(order), dtype=bool)
+    again[1:] = (low[order[1:]] == low[order[:-1]]) & (high[order[1:]] == high[order[:-1]])
+    several = again | np.append(again[1:], False)
+    members, firsts = order[several], np.flatnonzero(~again[several])
+    ascending = np.sort(members)
+    told = rows.take(ascending, columns).to_pylist()
+    for group in np.split(members, firsts[1:]):
+        yield {int(at): told[place] for at, place in zip(group, np.searchsorted(ascending, group), strict=True)}
+
+
+def _digests(rows: Rows) -> Iterator[bytes]:
+    """Of each row's task, normalised text and options."""
+    for _, batch in rows.batches(["task", "text", "options"]):
+        for task, text, options in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            key = task, normalise(text or ""), options and sorted(map(normalise, options))
+            yield hashlib.blake2b(repr(key).encode(), digest_size=16).digest()

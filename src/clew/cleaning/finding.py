@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from clew.ledger import rounded
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
+    from clew.cleaning.store import Rows
     from clew.params_clean import Features, Objective
 
 Action = Literal["drop", "downweight", "review", "fix", "keep"]
@@ -62,20 +65,19 @@ class Context(NamedTuple):
     objective: Objective | None
 
 
-def positions(rows: pa.Table, tasks: Sequence[str]) -> NDArray[np.int64]:
+def positions(rows: Rows, tasks: Sequence[str]) -> NDArray[np.int64]:
     """Where the rows of some tasks stand, ascending."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    return where(rows, ["task"], lambda batch: pc.is_in(batch["task"], pa.array(tasks, type=batch["task"].type)))
 
-    found: NDArray[np.int64] = np.flatnonzero(pc.is_in(rows["task"], pa.array(tasks, type=rows["task"].type)))
-    return found
+
+def where(rows: Rows, columns: Sequence[str], holds: Callable[[pa.Table], pa.ChunkedArray]) -> NDArray[np.int64]:
+    """Where the rows stand of which something holds (true, and not null), ascending."""
+    found = [start + np.flatnonzero(pc.fill_null(holds(batch), False)) for start, batch in rows.batches(columns)]
+    return np.concatenate([np.empty(0, dtype=np.int64), *found])
 
 
 def below(scores: NDArray[np.floating[Any]], threshold: float, action: Action) -> dict[int, Finding]:
     """A finding for each score (n,), rounded, below the threshold; NaN is none."""
-    import numpy as np
-
     scores = rounded(scores)
     some = np.flatnonzero(scores < threshold)
     return {

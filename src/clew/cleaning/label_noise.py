@@ -11,17 +11,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pyarrow.compute as pc
 
 from clew.cleaning import crossval, features, terms
 from clew.cleaning.finding import Action, Context, Finding, Findings
+from clew.cleaning.finding import positions as positions_of
+from clew.cleaning.store import Texts
 from clew.errors import DataError
 from clew.ledger import rounded
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
 
+    from clew.cleaning.store import Rows
     from clew.params_clean import LabelNoiseRule
 
 MOST_TERMS = 2**17
@@ -40,7 +41,7 @@ class Doubts(NamedTuple):
     accuracy: crossval.Accuracy
 
 
-def find(rows: pa.Table, rule: LabelNoiseRule, context: Context) -> Findings:
+def find(rows: Rows, rule: LabelNoiseRule, context: Context) -> Findings:
     """Rows of `rule.tasks` whose label confident learning doubts; what happens to them follows the accuracy.
 
     score is the probability that the cross-validated classifier gives the row's own label. Of rows that confident
@@ -50,12 +51,11 @@ def find(rows: pa.Table, rule: LabelNoiseRule, context: Context) -> Findings:
     figures = {}
     scores = np.full(len(rows), np.nan, dtype=np.float32)
     for task in rule.tasks:
-        positions = np.flatnonzero(pc.equal(rows["task"], task).to_numpy(zero_copy_only=False))
-        of_task = rows.select(["text", "label", "cluster"]).take(positions)
-        labels, clusters = of_task["label"].to_pylist(), of_task["cluster"].to_pylist()
+        positions = positions_of(rows, (task,))
+        labels, clusters = rows.shared("label", positions), rows.shared("cluster", positions)
         where = f"clean.label_noise.tasks: {task}"
         check(labels, clusters, rule.folds, where, "clean.label_noise.folds")
-        vectors = features_of(of_task["text"].to_pylist(), len(set(labels)), context, where)
+        vectors = features_of(Texts(rows, "text", positions), len(set(labels)), context, where)
         doubts = doubted(vectors, labels, clusters, rule, context.seed)
         action = decided(doubts.accuracy, rule.min_accuracy, rule.otherwise)
         scores[positions[doubts.doubted]] = doubts.own[doubts.doubted]
@@ -70,13 +70,12 @@ def find(rows: pa.Table, rule: LabelNoiseRule, context: Context) -> Findings:
     return Findings(found, scores, figures)
 
 
-def features_of(texts: Sequence[str | None], classes: int, context: Context, where: str) -> Any:
+def features_of(texts: terms.Texts, classes: int, context: Context, where: str) -> Any:
     """Texts as numbers (n, d), as clean.features says: sparse tf-idf (not reduced, which tells more), or embeddings."""
-    written = [text or "" for text in texts]
     if context.features.kind != "tfidf":
-        return features.embed(written, context.features, context.seed)
+        return features.embed(list(texts), context.features, context.seed)
     try:
-        return terms.tfidf(written, min(MOST_TERMS, WEIGHTS // classes))
+        return terms.tfidf(texts, min(MOST_TERMS, WEIGHTS // classes))
     except terms.NoTerms:
         raise DataError(
             "the texts hold no characters to learn from",

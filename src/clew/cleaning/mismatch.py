@@ -10,13 +10,13 @@ from clew.cleaning.features import embed
 from clew.cleaning.finding import Context, Findings, below, positions
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
 
+    from clew.cleaning.store import Rows
     from clew.params_clean import MismatchRule
 
 
-def find(rows: pa.Table, rule: MismatchRule, context: Context) -> Findings:
+def find(rows: Rows, rule: MismatchRule, context: Context) -> Findings:
     """Rows of `rule.tasks` with a written answer whose cosine to the text is low, of all and in itself.
 
     score is that cosine. It is told of the lowest `share` of a task only: no threshold could flip the others.
@@ -25,7 +25,7 @@ def find(rows: pa.Table, rule: MismatchRule, context: Context) -> Findings:
     figures: dict[str, Any] = {}
     for task in rule.tasks:
         some = positions(rows, (task,))
-        pairs = rows.select(["text", "completion", "choices"]).take(some)
+        pairs = rows.take(some, ["text", "completion", "choices"])
         written = pairs["choices"].is_null().to_numpy() & pairs["completion"].is_valid().to_numpy()
         some, pairs = some[written], pairs.filter(written)
         questions, answers = pairs["text"].fill_null("").to_pylist(), pairs["completion"].to_pylist()

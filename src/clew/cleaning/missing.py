@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from clew.cleaning.finding import Context, Finding, Findings
 from clew.errors import DataError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from clew.cleaning.store import Rows
     from clew.params_clean import Impute, MissingRule
 
 FIELDS = ("text", "completion", "label")
@@ -22,30 +23,31 @@ Place = tuple[str, str]
 """(task, source) of a row."""
 
 
-def find(rows: pa.Table, rule: MissingRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
+def find(rows: Rows, rule: MissingRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
     """Rows in which a field is empty or blank: of a row with choices its label, of another its completion.
 
     What `rule` says of the field happens: the row is dropped, the field is filled, or DataError is raised.
     """
-    values = {name: rows[name].to_pylist() for name in FIELDS}
-    labelled = rows["choices"].is_valid().to_pylist()
     empty: dict[int, list[str]] = {}
-    for name in FIELDS:
-        for position, value in enumerate(values[name]):
-            if _is_blank(value) and name != ("completion" if labelled[position] else "label"):
-                empty.setdefault(position, []).append(name)
+    for start, batch in rows.batches([*FIELDS, "choices"]):
+        labelled = batch["choices"].is_valid().to_pylist()
+        for name in FIELDS:
+            for position, value in enumerate(batch[name].to_pylist()):
+                if _is_blank(value) and name != ("completion" if labelled[position] else "label"):
+                    empty.setdefault(start + position, []).append(name)
     if not empty:
         return Findings()
-    places = list(zip(rows["task"].to_pylist(), rows["source"].to_pylist(), strict=True))
     fates = {name: getattr(rule, name) for name in FIELDS}
-    fillings = {name: _filling(fate, values[name], places) for name, fate in fates.items() if not isinstance(fate, str)}
+    fillings = {name: _filling(fate, rows, name) for name, fate in fates.items() if not isinstance(fate, str)}
     found = {}
-    for position in sorted(empty):
-        filled = {name: fillings[name].get(places[position]) for name in empty[position] if name in fillings}
+    concerned = rows.take(np.array(sorted(empty)), ["task", "source", "choices", "row_id", "origin"]).to_pylist()
+    for position, row in zip(sorted(empty), concerned, strict=True):
+        place = row["task"], row["source"]
+        filled = {name: fillings[name](place) for name in empty[position] if name in fillings}
         lacking = [name for name in empty[position] if not filled.get(name)]
         if failing := [name for name in lacking if fates[name] == "fail"]:
-            raise _failure(rows, position, failing)
-        if "label" in filled and filled["label"] not in (choices := rows["choices"][position].as_py()):
+            raise _failure(row, failing)
+        if "label" in filled and filled["label"] not in (choices := row["choices"]):
             raise DataError(
                 f"`{filled['label']}` is none of the choices ({', '.join(choices)})",
                 where="clean.missing.label",
@@ -59,15 +61,17 @@ def _is_blank(value: str | None) -> bool:
     return value is None or not value or value.isspace()
 
 
-def _filling(impute: Impute, values: Sequence[str | None], places: Sequence[Place]) -> Mapping[Place, str]:
+def _filling(impute: Impute, rows: Rows, name: str) -> Callable[[Place], str | None]:
     """What an empty field becomes, by the row's place; where all are empty there is nothing to take."""
     if impute.value is not None:
-        return dict.fromkeys(places, impute.value)
+        return lambda _: impute.value
     counts: dict[Place, Counter[str]] = {}
-    for value, place in zip(values, places, strict=True):
-        if value is not None and not _is_blank(value):
-            counts.setdefault(place, Counter())[value] += 1
-    return {place: min(counter, key=lambda value: (-counter[value], value)) for place, counter in counts.items()}
+    for _, batch in rows.batches([name, "task", "source"]):
+        for value, *place in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            if not _is_blank(value):
+                counts.setdefault(tuple(place), Counter())[value] += 1
+    most = {place: min(counter, key=lambda value: (-counter[value], value)) for place, counter in counts.items()}
+    return most.get
 
 
 def _filled(values: Mapping[str, Any], rule: MissingRule) -> Finding:
@@ -84,8 +88,7 @@ def _told(name: str, value: str, rule: MissingRule) -> str:
     return f"{value[:SHOWN]!r} ({origin})" if name == "label" else f"the {origin}"
 
 
-def _failure(rows: pa.Table, position: int, names: Sequence[str]) -> DataError:
-    row = rows.slice(position, 1).to_pylist()[0]
+def _failure(row: Mapping[str, Any], names: Sequence[str]) -> DataError:
     return DataError(
         f"{', '.join(names)} is empty, and clean.missing says fail",
         where=f"{row['source']}/{row['origin']['file']}, record {row['origin']['record']} (row {row['row_id'][:12]})",

@@ -10,32 +10,36 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clew import similarity
-from clew.cleaning.finding import Context, Finding, Findings
+from clew.cleaning.finding import Context, Finding, Findings, where
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from clew.cleaning.store import Rows
     from clew.params_clean import NearDuplicatesRule
 
 
-def find(rows: pa.Table, rule: NearDuplicatesRule, context: Context) -> Findings:
+def find(rows: Rows, rule: NearDuplicatesRule, context: Context) -> Findings:
     """All rows of a cluster but its first; `cluster` is the first's row_id for all of them, whatever the action.
 
     A row's score is the highest threshold at which it would still be found (similarity.lasting): the Jaccard similarity
     to the nearest earlier row, unless a chain of rows links it better to one. NaN where a text has no words.
     """
-    texts = rows["text"]
-    tasks = rows["task"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    n = len(rows)
+    codes: dict[str, int] = {}
+    tasks = np.fromiter((codes.setdefault(task, len(codes)) for task in rows.values("task")), np.int32, n)
+    texts = similarity.Texts(n, lambda: (batch["text"].combine_chunks() for _, batch in rows.batches(["text"])))
     pairs = similarity.near_pairs(texts, rule.threshold, rule.shingle, rule.permutations, context.seed, within=tasks)
-    firsts = similarity.clusters(len(rows), pairs, rule.threshold)
-    scores = similarity.lasting(len(rows), pairs)
-    later = np.flatnonzero(firsts != np.arange(len(rows)))
+    firsts = similarity.clusters(n, pairs, rule.threshold)
+    scores = similarity.lasting(n, pairs)
+    later = np.flatnonzero(firsts != np.arange(n))
     members = np.union1d(later, firsts[later])
     labels = _labels(rows, firsts, members)
-    ids = rows["row_id"].take(pa.array(firsts[later])).to_pylist()
+    cluster = _cluster(rows, firsts, members)
+    ids = cluster.take(pa.array(later)).to_pylist()
     found = {
-        position: Finding(rule.action, float(scores[position]), rule.threshold, _detail(first, labels.get(cluster)))
-        for position, first, cluster in zip(later.tolist(), ids, firsts[later].tolist(), strict=True)
+        position: Finding(rule.action, float(scores[position]), rule.threshold, _detail(first_id, labels.get(first)))
+        for position, first_id, first in zip(later.tolist(), ids, firsts[later].tolist(), strict=True)
     }
     sizes = np.bincount(firsts[members], minlength=1)
     figures = {
@@ -44,20 +48,20 @@ def find(rows: pa.Table, rule: NearDuplicatesRule, context: Context) -> Findings
         "largest": int(sizes.max()),
         "labels_differ": len(labels),
     }
-    scores[_wordless(texts)] = np.nan
-    return Findings(found, scores, figures, {"cluster": _cluster(rows, firsts, members)})
+    scores[where(rows, ["text"], _wordless)] = np.nan
+    return Findings(found, scores, figures, {"cluster": cluster})
 
 
 def _detail(first: str, labels: str | None) -> str:
     return f"of row {first}" + (f"; labels of its cluster: {labels}" if labels else "")
 
 
-def _labels(rows: pa.Table, firsts: NDArray[np.int64], members: NDArray[np.int64]) -> dict[int, str]:
+def _labels(rows: Rows, firsts: NDArray[np.int64], members: NDArray[np.int64]) -> dict[int, str]:
     """The labels of each cluster that has several, by its first's position: `no / yes`.
 
     A label that is the letter of an option does not count: each row has its options in an order of its own.
     """
-    some = rows.select(["label", "choices"]).take(pa.array(members)).to_pylist()
+    some = rows.take(members, ["label", "choices"]).to_pylist()
     found: dict[int, set[str]] = {}
     for first, row in zip(firsts[members].tolist(), some, strict=True):
         if row["label"] is not None and row["choices"] != list(ascii_uppercase[: len(row["choices"] or ())]):
@@ -65,13 +69,15 @@ def _labels(rows: pa.Table, firsts: NDArray[np.int64], members: NDArray[np.int64
     return {first: " / ".join(sorted(labels)) for first, labels in found.items() if len(labels) > 1}
 
 
-def _cluster(rows: pa.Table, firsts: NDArray[np.int64], members: NDArray[np.int64]) -> pa.Array:
-    outside = np.ones(len(rows), dtype=bool)
-    outside[members] = False
-    found = rows["row_id"].take(pa.array(firsts, mask=outside))
-    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+def _cluster(rows: Rows, firsts: NDArray[np.int64], members: NDArray[np.int64]) -> pa.Array:
+    """(n,) the row_id of the first of each member's cluster; null for other rows."""
+    heads, which = np.unique(firsts[members], return_inverse=True)
+    place, outside = np.zeros(len(firsts), dtype=np.int64), np.ones(len(firsts), dtype=bool)
+    place[members], outside[members] = which, False
+    ids = rows.take(heads, ["row_id"])["row_id"].combine_chunks()
+    return ids.take(pa.array(place, mask=outside))
 
 
-def _wordless(texts: pa.ChunkedArray) -> NDArray[np.bool_]:
-    """(n,) texts of nothing but punctuation and white space."""
-    return ~np.asarray(pc.match_substring_regex(pc.fill_null(texts, ""), r"[^\p{P}\p{Z}\p{C}]"))
+def _wordless(batch: pa.Table) -> pa.ChunkedArray:
+    """Texts of nothing but punctuation and white space."""
+    return pc.invert(pc.match_substring_regex(pc.fill_null(batch["text"], ""), r"[^\p{P}\p{Z}\p{C}]"))

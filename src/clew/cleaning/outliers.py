@@ -12,18 +12,19 @@ import numpy as np
 from clew.cleaning.features import embed
 from clew.cleaning.finding import Context, Finding, Findings, positions
 from clew.cleaning.neighbours import nearest
+from clew.cleaning.store import Texts
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
 
+    from clew.cleaning.store import Rows
     from clew.params_clean import OutliersRule
 
 FEWEST = 4
 """Texts of which quartiles say something."""
 
 
-def find(rows: pa.Table, rule: OutliersRule, context: Context) -> Findings:
+def find(rows: Rows, rule: OutliersRule, context: Context) -> Findings:
     """Rows of `rule.tasks` whose text is farther from its neighbours than Datalab's threshold allows.
 
     score is the threshold at which Datalab would begin to call the row an outlier, at most 1.
@@ -36,8 +37,7 @@ def find(rows: pa.Table, rule: OutliersRule, context: Context) -> Findings:
         figures[task] = {"n": len(some), "found": 0, "near_duplicates": 0}
         if len(some) < FEWEST:
             continue
-        texts = rows["text"].take(some).fill_null("").to_pylist()
-        vectors = embed(texts, context.features, context.seed)
+        vectors = embed(list(Texts(rows, "text", some)), context.features, context.seed)
         distances, others = nearest(vectors, min(rule.neighbours, len(some) - 1), context.seed)
         issues = _issues(distances, others, rule.threshold)
         means = distances.mean(axis=1)

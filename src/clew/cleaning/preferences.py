@@ -7,6 +7,7 @@ nothing about themselves.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 
 from clew.cleaning import crossval, label_noise
 from clew.cleaning.finding import Context, Finding, Findings
+from clew.cleaning.finding import where as positions_where
 from clew.errors import DataError
 from clew.ledger import rounded
 
@@ -21,10 +23,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from clew.cleaning.store import Rows
     from clew.params_clean import PreferencesRule
 
 
-def find(rows: pa.Table, rule: PreferencesRule, context: Context) -> Findings:
+def find(rows: Rows, rule: PreferencesRule, context: Context) -> Findings:
     """Pairs of `rule.tasks` whose choice is doubted; what happens to them follows the accuracy, as in label_noise.
 
     score is the probability that the chosen answer is the better one; of pairs that are not doubted, none is told.
@@ -34,9 +37,8 @@ def find(rows: pa.Table, rule: PreferencesRule, context: Context) -> Findings:
     scores = np.full(len(rows), np.nan, dtype=np.float32)
     for task in rule.tasks:
         where = f"clean.preferences.tasks: {task}"
-        paired = pc.and_(pc.equal(rows["task"], task), rows["rejected"].is_valid())
-        positions = np.flatnonzero(pc.fill_null(paired, False).to_numpy(zero_copy_only=False))
-        pairs = rows.select(["completion", "rejected", "cluster"]).take(positions)
+        positions = positions_where(rows, ["task", "rejected"], partial(_is_paired, task))
+        pairs = rows.take(positions, ["completion", "rejected", "cluster"])
         doubted, own, accuracy = doubts(pairs, rule.folds, context, where)
         action = label_noise.decided(accuracy, rule.min_accuracy, rule.otherwise)
         scores[positions[doubted]] = own[doubted]
@@ -48,6 +50,10 @@ def find(rows: pa.Table, rule: PreferencesRule, context: Context) -> Findings:
             label_noise.figures_of(accuracy, action, rule.min_accuracy)
         )
     return Findings(found, scores, figures)
+
+
+def _is_paired(task: str, batch: pa.Table) -> pa.ChunkedArray:
+    return pc.and_(pc.equal(batch["task"], task), batch["rejected"].is_valid())
 
 
 def doubts(
@@ -67,7 +73,7 @@ def doubts(
             where=where,
             fix="Take the task out, or map rejected answers under prepare.",
         )
-    answers = [*pairs["completion"].to_pylist(), *pairs["rejected"].to_pylist()]
+    answers = [*pairs["completion"].fill_null("").to_pylist(), *pairs["rejected"].to_pylist()]
     vectors = label_noise.features_of(answers, 2, context, where)
     first = np.random.default_rng(context.seed).permutation(n) % 2  # 1: the chosen answer comes first
     before = np.where(first, np.arange(n), n + np.arange(n))

@@ -8,14 +8,14 @@ import numpy as np
 
 from clew.cleaning.features import embed
 from clew.cleaning.finding import Context, Findings, below, positions
+from clew.cleaning.store import Texts
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from clew.cleaning.store import Rows
     from clew.params_clean import RelevanceRule
 
 
-def find(rows: pa.Table, rule: RelevanceRule, context: Context) -> Findings:
+def find(rows: Rows, rule: RelevanceRule, context: Context) -> Findings:
     """Rows of `rule.tasks` whose text's cosine to the nearest of the objective's texts is below the threshold.
 
     score is that cosine; the objective's texts are its description and its examples.
@@ -23,7 +23,7 @@ def find(rows: pa.Table, rule: RelevanceRule, context: Context) -> Findings:
     assert context.objective is not None  # noqa: S101 - params_checks holds it
     aims = (context.objective.description, *context.objective.examples)
     some = positions(rows, rule.tasks)
-    vectors = embed([*aims, *rows["text"].take(some).fill_null("").to_pylist()], context.features, context.seed)
+    vectors = embed([*aims, *Texts(rows, "text", some)], context.features, context.seed)
     scores = np.full(len(rows), np.nan, dtype=np.float32)
     scores[some] = (vectors[len(aims) :] @ vectors[: len(aims)].T).max(axis=1)
     return Findings(below(scores, rule.threshold, rule.action), scores)

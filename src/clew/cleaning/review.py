@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +24,7 @@ from clew.cleaning.finding import Finding
 from clew.errors import DataError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from clew.cleaning.store import Rows
 
 KINDS = ("keep", "drop", "label")
 COPIES = ("duplicates", "near_duplicates")
@@ -104,11 +104,11 @@ def parse(line: str, where: str) -> tuple[str, Decision]:
     return row_id, Decision(kind, told, by, on, copy)
 
 
-def said(rows: pa.Table, decisions: Decisions) -> tuple[dict[int, Said], dict[str, int]]:
-    """What was decided about these rows, by position, and how many decisions there are, and are about none of them."""
+def said(row_ids: Iterable[str], decisions: Decisions) -> tuple[dict[int, Said], dict[str, int]]:
+    """What was decided about rows, by position, and how many decisions there are, and are about none of them."""
     counts: Counter[str] = Counter()
     found = {}
-    for position, row_id in enumerate(rows["row_id"].to_pylist() if decisions else ()):
+    for position, row_id in enumerate(row_ids if decisions else ()):
         if row_id in decisions:
             counts[row_id] += 1
             copy, of_row = counts[row_id], decisions[row_id]
@@ -119,9 +119,10 @@ def said(rows: pa.Table, decisions: Decisions) -> tuple[dict[int, Said], dict[st
     return found, {"decisions": len(told), "of_no_row": of_none}
 
 
-def findings(rows: pa.Table, said: Mapping[int, Said]) -> dict[int, Finding]:
+def findings(rows: Rows, said: Mapping[int, Said]) -> dict[int, Finding]:
     """What a person said of some rows, as findings; raises DataError where a label is none of the row's choices."""
-    return {position: _finding(rows.slice(position, 1).to_pylist()[0], one.decision) for position, one in said.items()}
+    told = rows.take(np.fromiter(said, np.int64), ["row_id", "label", "choices", "completion", "rejected"]).to_pylist()
+    return {position: _finding(row, one.decision) for (position, one), row in zip(said.items(), told, strict=True)}
 
 
 def overruled(rule: str, finding: Finding, said: Said) -> Finding:
@@ -136,20 +137,20 @@ def overruled(rule: str, finding: Finding, said: Said) -> Finding:
     return finding._replace(action="keep")
 
 
-def copies(row_ids: pa.ChunkedArray, positions: Iterable[int]) -> dict[int, int]:
-    """Which of the rows with its id each of some rows is, 1 the first, by position, where there are several."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+def copies(read: Callable[[], Iterable[str]], positions: Collection[int]) -> dict[int, int]:
+    """Which of the rows with its id each of some rows is, 1 the first, by position, where there are several.
 
-    asked = pa.array(list(positions), type=pa.int64())
-    alike = np.flatnonzero(pc.is_in(row_ids, value_set=row_ids.take(asked).combine_chunks()))
+    read: the ids of all rows, which are gone through twice.
+    """
+    asked = {row_id for position, row_id in enumerate(read()) if position in positions} if positions else set()
     counts: Counter[str] = Counter()
     found = {}
-    for position, row_id in zip(alike.tolist(), row_ids.take(pa.array(alike)).to_pylist(), strict=True):
-        counts[row_id] += 1
-        found[position] = (row_id, counts[row_id])
-    of_asked = {position: found[position] for position in asked.to_pylist()}
-    return {position: copy for position, (row_id, copy) in of_asked.items() if counts[row_id] > 1}
+    for position, row_id in enumerate(read() if asked else ()):
+        if row_id in asked:
+            counts[row_id] += 1
+            if position in positions:
+                found[position] = (row_id, counts[row_id])
+    return {position: copy for position, (row_id, copy) in found.items() if counts[row_id] > 1}
 
 
 def _finding(row: Mapping[str, Any], decision: Decision) -> Finding:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 
 from clew.cleaning import crossval, label_noise, terms
 from clew.cleaning.finding import Context, Finding, Findings
+from clew.cleaning.finding import where as positions_where
 from clew.errors import DataError
 from clew.ledger import rounded
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from clew.cleaning.store import Rows
     from clew.params_clean import TokenLabelsRule
 
 TOLD = 3
@@ -33,7 +36,7 @@ LONGEST = 40
 """Characters of a token whose shape is looked at."""
 
 
-def find(rows: pa.Table, rule: TokenLabelsRule, context: Context) -> Findings:
+def find(rows: Rows, rule: TokenLabelsRule, context: Context) -> Findings:
     """Rows of `rule.tasks` with a doubted tag; what happens to them follows the accuracy of the classifier by token.
 
     score is the lowest probability of an own tag among the row's doubted tokens; of rows without one, none is told.
@@ -43,9 +46,8 @@ def find(rows: pa.Table, rule: TokenLabelsRule, context: Context) -> Findings:
     scores = np.full(len(rows), np.nan, dtype=np.float32)
     for task in rule.tasks:
         where = f"clean.token_labels.tasks: {task}"
-        tagged = pc.fill_null(pc.greater(pc.list_value_length(rows["tokens"]), 0), False)
-        positions = np.flatnonzero(pc.and_(pc.equal(rows["task"], task), tagged).to_numpy(zero_copy_only=False))
-        of_task = rows.select(["tokens", "tags", "cluster"]).take(positions)
+        positions = positions_where(rows, ["task", "tokens"], partial(_is_tagged, task))
+        of_task = rows.take(positions, ["tokens", "tags", "cluster"])
         sentences, tags = of_task["tokens"].to_pylist(), of_task["tags"].to_pylist()
         doubts = doubted(sentences, tags, of_task["cluster"].to_pylist(), rule.folds, context.seed, where)
         action = label_noise.decided(doubts.accuracy, rule.min_accuracy, rule.otherwise)
@@ -66,6 +68,10 @@ def find(rows: pa.Table, rule: TokenLabelsRule, context: Context) -> Findings:
             label_noise.figures_of(doubts.accuracy, action, rule.min_accuracy)
         )
     return Findings(found, scores, figures)
+
+
+def _is_tagged(task: str, batch: pa.Table) -> pa.ChunkedArray:
+    return pc.and_(pc.equal(batch["task"], task), pc.greater(pc.list_value_length(batch["tokens"]), 0))
 
 
 def _by_row(doubts: label_noise.Doubts, lengths: Sequence[int]) -> dict[int, list[int]]:
@@ -108,7 +114,7 @@ def doubted(
     codes = np.fromiter(map(index.__getitem__, flat), np.int64, len(flat))
     try:
         most = min(label_noise.MOST_TERMS, label_noise.WEIGHTS // len(classes))
-        features = terms.hashed([some for sentence in sentences for some in described(sentence)], most)
+        features = terms.hashed((some for sentence in sentences for some in described(sentence)), most)
     except terms.NoTerms:
         raise DataError("no two tokens are alike", where=where, fix="Take the task out.") from None
     of_sentence = crossval.folds(np.array([index[tag] for tag in rarest]), clusters, folds, seed)

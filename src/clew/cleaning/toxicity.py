@@ -15,13 +15,13 @@ from clew.errors import ModelError
 from clew.ledger import rounded
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
 
+    from clew.cleaning.store import Rows
     from clew.params_clean import ToxicityRule
 
 
-def find(rows: pa.Table, rule: ToxicityRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
+def find(rows: Rows, rule: ToxicityRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
     """Rows whose text or written answer has a probability of `rule.label` of at least `rule.threshold`.
 
     score: the higher of the two; NaN where both are empty. detail: which of the two it was.
@@ -30,9 +30,9 @@ def find(rows: pa.Table, rule: ToxicityRule, context: Context) -> Findings:  # n
     label = _label(folder, rule.label)
     written = [
         None if choices else completion
-        for completion, choices in zip(rows["completion"].to_pylist(), rows["choices"].to_pylist(), strict=True)
+        for completion, choices in zip(rows.values("completion"), rows.values("choices"), strict=True)
     ]
-    both = [*rows["text"].to_pylist(), *written]
+    both = [*rows.values("text"), *written]
     distinct = sorted({text for text in both if text and text.strip()})
     of_text: dict[str | None, float] = {}
     if distinct:

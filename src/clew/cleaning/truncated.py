@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +17,7 @@ import pyarrow.compute as pc
 from clew.cleaning.finding import Context, Finding, Findings
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from clew.cleaning.store import Rows
     from clew.params_clean import TruncatedRule
 
 FUNCTION_WORDS = re.compile(
@@ -58,31 +58,37 @@ TAIL = 2_000
 """Characters from the end that are looked at for brackets."""
 
 
-def find(rows: pa.Table, rule: TruncatedRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
+def find(rows: Rows, rule: TruncatedRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
     """Rows with a written answer that breaks off; detail says how it ends.
 
     figures: by task, the share of answers of MIN_WORDS or more that end in a closing sign (`closed`) and their number.
     """
-    written = pc.and_(rows["choices"].is_null(), rows["completion"].is_valid())
-    some = np.flatnonzero(written.to_numpy(zero_copy_only=False))
-    answers = rows["completion"].take(some).to_pylist()
-    tasks = rows["task"].take(some).to_pylist()
-    figures = _habits(tasks, answers)
+    figures = _habits(rows)
     usual = {task: _usual(habit["closed"]) for task, habit in figures.items() if habit["n"] >= MIN_ANSWERS}
     found = {}
-    for position, task, answer in zip(some.tolist(), tasks, answers, strict=True):
+    for position, task, answer in _answers(rows):
         if detail := how_it_breaks_off(answer, usual.get(task)):
             found[position] = Finding(rule.action, detail=detail)
     return Findings(found, figures=figures)
 
 
-def _habits(tasks: Sequence[str], answers: Sequence[str]) -> dict[str, dict[str, float]]:
+def _answers(rows: Rows) -> Iterator[tuple[int, str, str]]:
+    """Position, task and answer of the rows with a written one."""
+    for start, batch in rows.batches(["choices", "completion", "task"]):
+        some = np.flatnonzero(pc.and_(batch["choices"].is_null(), batch["completion"].is_valid()))
+        tasks, answers = (batch[name].take(some).to_pylist() for name in ("task", "completion"))
+        yield from zip((start + some).tolist(), tasks, answers, strict=True)
+
+
+def _habits(rows: Rows) -> dict[str, dict[str, float]]:
     """task → how many of its longer answers end in a closing sign."""
-    closed: dict[str, list[bool]] = {task: [] for task in sorted(set(tasks))}
-    for task, answer in zip(tasks, answers, strict=True):
-        if _is_long(answer):
-            closed[task].append(bool(CLOSING.match(answer.rstrip()[-1])))
-    return {task: {"closed": sum(some) / max(1, len(some)), "n": len(some)} for task, some in closed.items()}
+    closed: Counter[str] = Counter()
+    long: Counter[str] = Counter()
+    for _, task, answer in _answers(rows):
+        is_long = _is_long(answer)
+        long[task] += is_long
+        closed[task] += is_long and bool(CLOSING.match(answer.rstrip()[-1]))
+    return {task: {"closed": closed[task] / max(1, n), "n": n} for task, n in sorted(long.items())}
 
 
 def _is_long(answer: str) -> bool:

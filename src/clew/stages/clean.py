@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clew import io, ledger, paths, rows
-from clew.cleaning import chain, messages, review
+from clew.cleaning import chain, messages, review, store
 from clew.errors import DataError
 
 if TYPE_CHECKING:
     from clew import params
+    from clew.cleaning.store import Rows
 
 QUEUE = pa.schema(
     [
@@ -33,77 +34,87 @@ QUEUE = pa.schema(
 """rule, score, threshold and detail are of the first rule that asks; `also` holds what others ask. copy: where a rule
 asks about one of several rows of an id as a copy, which of them it is, 1 the first; else null."""
 
+OPTIONS = pa.list_(pa.string())
+ASKED = pa.schema([(chain.BESIDE, pa.string()), (chain.OPTIONS, OPTIONS)])
+
 
 def run(clean: params.Clean, seed: int) -> dict[str, Any]:
     """Apply the rules in order; a rule sees only the rows that those before it left."""
-    before = io.read_table(paths.ROWS, rows.SCHEMA, chain.SEEN)
-    known = messages.templates(lambda: (row for batch in _prompts() for row in batch))
     decisions = review.read(paths.REVIEW_DECISIONS)
-    seen = before.append_column(chain.BESIDE, _beside(known)).append_column(chain.OPTIONS, _options())
-    outcome = chain.apply(seen, clean, seed, decisions)
-    _check_answers(outcome)
-    left = int(outcome.stay.sum())
-    deciding = {position: outcome.deciding(position) for position in sorted(outcome.found)}
-    if not left:
-        dropped = Counter(found.rule for found in deciding.values() if found).most_common()
-        counts = ", ".join(f"{rule} {count:,}" for rule, count in dropped) or "none came in"
-        raise DataError(f"no row is left of {len(before):,}: {counts}", where="clean", fix="Loosen these rules.")
-    with io.parquet_writer(paths.CLEAN, rows.SCHEMA) as write:
-        for batch in _cleaned(outcome, known):
-            write(batch)
-    ledger.write("clean", _entries(before, outcome, deciding), rows_in=len(before), rows_out=left)
-    _write_scores(outcome)
-    _write_queue(outcome)
-    io.write_json(paths.CLEAN_METRICS, _figures(before, outcome, deciding, left))
+    with io.scratch_folder(paths.CLEAN) as scratch:
+        seen = store.of_parquet(paths.ROWS, rows.SCHEMA, scratch)
+        known = messages.templates(lambda: (row for batch in _prompts(seen) for row in batch))
+        seen.put(ASKED, _asked(seen, known))
+        outcome = chain.apply(seen, clean, seed, decisions)
+        _check_answers(seen)
+        left = len(seen)
+        deciding = {position: outcome.deciding(position) for position in sorted(outcome.found)}
+        rows_in = len(seen.left)
+        if not left:
+            dropped = Counter(found.rule for found in deciding.values() if found).most_common()
+            counts = ", ".join(f"{rule} {count:,}" for rule, count in dropped) or "none came in"
+            raise DataError(f"no row is left of {rows_in:,}: {counts}", where="clean", fix="Loosen these rules.")
+        with io.parquet_writer(paths.CLEAN, rows.SCHEMA) as write:
+            for batch in _cleaned(outcome, known):
+                write(batch)
+        with ledger.writer("clean") as book:
+            for entries in _entries(outcome, deciding):
+                book.put(entries)
+            book.check(rows_in=rows_in, rows_out=left)
+        _write_scores(outcome)
+        _write_queue(outcome)
+        io.write_json(paths.CLEAN_METRICS, _figures(outcome, deciding))
     return {"rows": left}
 
 
-def _beside(known: messages.Templates) -> pa.ChunkedArray:
-    """(n,) what the prompt of each row holds beside its text and the template."""
-    found = [[messages.beside(row, known) for row in batch] for batch in _prompts()]
-    return pa.chunked_array(found, type=pa.large_string())
+def _prompts(seen: Rows) -> Iterator[list[messages.Row]]:
+    """Every row's task, text and messages, as they came, batch by batch."""
+    for _, batch in seen.given(["task", "text", "messages"]):
+        yield list(zip(*(batch[name].to_pylist() for name in batch.column_names), strict=True))
 
 
-def _options() -> pa.ChunkedArray:
-    """(n,) the options of each row whose choices are letters, as its prompt shows them."""
-
-    def of(letters: list[str] | None, prompt: list[dict[str, str]]) -> list[str] | None:
-        if not letters or letters != list(ascii_uppercase[: len(letters)]):
-            return None
-        found = rows.options(prompt[-1]["content"], letters)
-        return found if all(found) else None
-
-    batches = io.open_parquet(paths.ROWS, rows.SCHEMA).iter_batches(io.ROW_GROUP, columns=["choices", "messages"])
-    return pa.chunked_array(
-        [list(map(of, batch["choices"].to_pylist(), batch["messages"].to_pylist())) for batch in batches],
-        type=pa.list_(pa.string()),
-    )
+def _asked(seen: Rows, known: messages.Templates) -> Iterator[pa.Table]:
+    """Of each row what its prompt holds beside its text and the template, and the options that it shows."""
+    for prompts, (_, batch) in zip(_prompts(seen), seen.given(["choices"]), strict=True):
+        beside = [messages.beside(row, known) for row in prompts]
+        options = [
+            _options(letters, row[2]) for letters, row in zip(batch["choices"].to_pylist(), prompts, strict=True)
+        ]
+        yield pa.table([pa.array(beside, pa.string()), pa.array(options, OPTIONS)], schema=ASKED)
 
 
-def _check_answers(outcome: chain.Outcome) -> None:
+def _options(letters: Sequence[str] | None, prompt: Sequence[Mapping[str, str]]) -> list[str] | None:
+    """The options of a row whose choices are letters, as its prompt shows them."""
+    if not letters or letters != list(ascii_uppercase[: len(letters)]):
+        return None
+    found = rows.options(prompt[-1]["content"], letters)
+    return found if all(found) else None
+
+
+def _check_answers(seen: Rows) -> None:
     """Raise DataError where rows are left without an answer, which nothing can be learnt from."""
-    empty = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(outcome.rows["completion"]), ""), True)
-    left = np.flatnonzero(np.asarray(empty) & outcome.stay)
-    if len(left):
-        origin = outcome.rows["origin"][int(left[0])].as_py()
+    count, first = 0, None
+    for _, batch in seen.batches(["completion", "origin"]):
+        empty = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(batch["completion"]), ""), True)
+        lacking = np.flatnonzero(empty)
+        count += len(lacking)
+        if first is None and len(lacking):
+            first = batch["origin"][int(lacking[0])].as_py()
+    if first is not None:
         raise DataError(
-            f"{len(left):,} rows have no answer; the first is {origin['file']} record {origin['record']}",
+            f"{count:,} rows have no answer; the first is {first['file']} record {first['record']}",
             where="clean.missing",
             fix="Set `completion: drop` and `label: drop`, or impute.",
         )
 
 
 def _cleaned(outcome: chain.Outcome, known: messages.Templates) -> Iterator[pa.Table]:
-    """The rows that are left, batch by batch: what rules do not see is read again and carried over."""
-    start = 0
+    """The rows that are left, batch by batch."""
+    seen = outcome.rows
     mends = _mends(outcome)
-    for batch in io.open_parquet(paths.ROWS, rows.SCHEMA).iter_batches(io.ROW_GROUP):
-        table = _with_mended_messages(pa.Table.from_batches([batch]), start, mends, known)
-        for name in chain.SEEN:
-            changed = outcome.rows[name].slice(start, len(table)).cast(rows.SCHEMA.field(name).type)
-            table = table.set_column(rows.SCHEMA.get_field_index(name), name, changed)
-        yield table.filter(pa.array(outcome.stay[start : start + len(table)]))
-        start += len(table)
+    for (start, now), (_, came) in zip(seen.read(rows.SCHEMA.names), seen.given(["text"]), strict=True):
+        table = _with_mended_messages(now.cast(rows.SCHEMA), came["text"], start, mends, known)
+        yield table.filter(pa.array(seen.left[start : start + len(table)]))
 
 
 def _mends(outcome: chain.Outcome) -> dict[int, list[messages.Mend]]:
@@ -111,116 +122,120 @@ def _mends(outcome: chain.Outcome) -> dict[int, list[messages.Mend]]:
     found = {}
     for position, some in outcome.found.items():
         mends = [one.finding.mend for one in some if one.finding.action == "fix" and one.finding.mend]
-        if mends and outcome.stay[position]:
+        if mends and outcome.rows.left[position]:
             found[position] = mends
     return found
 
 
-def _prompts() -> Iterator[list[messages.Row]]:
-    """Every row's task, text and messages, as they came, batch by batch."""
-    for batch in io.open_parquet(paths.ROWS, rows.SCHEMA).iter_batches(
-        io.ROW_GROUP, columns=["task", "text", "messages"]
-    ):
-        yield list(zip(*(batch.column(name).to_pylist() for name in ("task", "text", "messages")), strict=True))
-
-
 def _with_mended_messages(
-    table: pa.Table, start: int, mends: Mapping[int, Sequence[messages.Mend]], known: messages.Templates
+    table: pa.Table,
+    texts: pa.ChunkedArray,
+    start: int,
+    mends: Mapping[int, Sequence[messages.Mend]],
+    known: messages.Templates,
 ) -> pa.Table:
-    """A batch of rows as they came, with the messages that are mended. start: the position of its first row."""
+    """A batch of rows with the messages that are mended. texts: as they came. start: the position of its first row."""
     here = [position for position in range(start, start + len(table)) if position in mends]
     if not here:
         return table
     made = table["messages"].to_pylist()
     for position in here:
-        row = (table["task"][position - start].as_py(), table["text"][position - start].as_py(), made[position - start])
+        row = (table["task"][position - start].as_py(), texts[position - start].as_py(), made[position - start])
         made[position - start] = messages.mended(row, mends[position], known)
     field = rows.SCHEMA.field("messages")
     return table.set_column(rows.SCHEMA.get_field_index("messages"), field, pa.array(made, type=field.type))
 
 
-def _entries(before: pa.Table, outcome: chain.Outcome, deciding: dict[int, chain.Found | None]) -> pa.Table:
+def _entries(outcome: chain.Outcome, deciding: Mapping[int, chain.Found | None]) -> Iterator[pa.Table]:
     """The ledger: one entry a row, with the finding that decided; what else was found under `also`."""
-    n = len(before)
-    decision = np.where(outcome.stay, "kept", "dropped").astype(object)
-    columns: dict[str, list[Any]] = {
-        name: [None] * n for name in ("rule", "score", "threshold", "detail", "start", "end")
-    }
-    also: list[list[dict[str, Any]]] = [[]] * n
-    for position, one in deciding.items():
-        if one is None:
-            continue
-        if one.finding.action in ("fix", "downweight"):
-            decision[position] = "changed"
-        for name, value in ledger.found(one.rule, one.finding).items():
-            if name in columns:
-                columns[name][position] = value
-        also[position] = [ledger.found(*other) for other in outcome.found[position] if other is not one]
-    origin = before["origin"].combine_chunks()
-    given = {
-        "row_id": before["row_id"],
-        "source": before["source"],
-        "file": origin.field("file"),
-        "record": origin.field("record"),
-        "decision": pa.array(decision, type=pa.string()),
-        "also": also,
-    }
-    return ledger.table("clean", given | columns)
+    for start, batch in outcome.rows.given(["row_id", "source", "origin"]):
+        n = len(batch)
+        decision = np.where(outcome.rows.left[start : start + n], "kept", "dropped").astype(object)
+        columns: dict[str, list[Any]] = {
+            name: [None] * n for name in ("rule", "score", "threshold", "detail", "start", "end")
+        }
+        also: list[list[dict[str, Any]]] = [[]] * n
+        for at, position in enumerate(range(start, start + n)):
+            one = deciding.get(position)
+            if one is None:
+                continue
+            if one.finding.action in ("fix", "downweight"):
+                decision[at] = "changed"
+            for name, value in ledger.found(one.rule, one.finding).items():
+                if name in columns:
+                    columns[name][at] = value
+            also[at] = [ledger.found(*other) for other in outcome.found[position] if other is not one]
+        origin = batch["origin"].combine_chunks()
+        given = {
+            "row_id": batch["row_id"],
+            "source": batch["source"],
+            "file": origin.field("file"),
+            "record": origin.field("record"),
+            "decision": pa.array(decision, type=pa.string()),
+            "also": also,
+        }
+        yield ledger.table("clean", given | columns)
 
 
 def _write_scores(outcome: chain.Outcome) -> None:
     """One column a rule that measures, in the order of the rules; rounded, since last digits follow the processor."""
-    columns = {
-        name: pa.array(np.round(scores, ledger.DIGITS), from_pandas=True) for name, scores in outcome.scores.items()
-    }
-    schema = pa.schema([(name, pa.float32()) for name in columns])
+    schema = pa.schema([(name, pa.float32()) for name in outcome.scores])
     with io.parquet_writer(paths.SCORES, schema) as write:
-        write(pa.table(columns, schema=schema))
+        for start in range(0, len(outcome.rows.left), io.ROW_GROUP):
+            some = [np.round(scores[start : start + io.ROW_GROUP], ledger.DIGITS) for scores in outcome.scores.values()]
+            write(pa.table([pa.array(scores, from_pandas=True) for scores in some], schema=schema))
 
 
 def _write_queue(outcome: chain.Outcome) -> None:
     """Rows that are left and that rules want a person to look at, each with what they ask."""
+    seen = outcome.rows
     waiting: dict[int, dict[str, Any]] = {}
     for position, some in sorted(outcome.found.items()):
         asked = [ledger.found(*one) for one in some if one.finding.action == "review"]
-        if asked and outcome.stay[position]:
+        if asked and seen.left[position]:
             waiting[position] = asked[0] | {"also": asked[1:], "copy": None}
-    as_copies = [
+    as_copies = {
         position
         for position, row in waiting.items()
         if {row["rule"], *(one["rule"] for one in row["also"])} & {*review.COPIES}
-    ]
-    for position, copy in review.copies(outcome.rows["row_id"], as_copies).items():
-        waiting[position]["copy"] = copy
-    table = outcome.rows.take(pa.array(list(waiting), type=pa.int64()))
-    columns = [
-        table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.array([found[field.name] for found in waiting.values()], type=field.type)
-        for field in QUEUE
-    ]
-    with io.parquet_writer(paths.REVIEW_QUEUE, QUEUE) as write:
-        write(pa.table(columns, schema=QUEUE))
-
-
-def _figures(
-    before: pa.Table, outcome: chain.Outcome, deciding: dict[int, chain.Found | None], left: int
-) -> dict[str, Any]:
-    """The content of metrics/clean.json: rows by task, and by what they were dropped, changed or sent to review."""
-    tasks = before["task"].to_pylist()
-    by_task: dict[str, Any] = {
-        task: {"in": count, "out": count, "dropped": Counter(), "changed": Counter(), "review": Counter()}
-        for task, count in sorted(Counter(tasks).items())
     }
-    for position, one in deciding.items():
-        of_task = by_task[tasks[position]]
-        if one is not None and one.finding.action == "drop":
-            of_task["dropped"][one.rule] += 1
-            of_task["out"] -= 1
-            continue
-        for rule, finding in outcome.found[position]:
-            if finding.action in ("fix", "downweight"):
-                of_task["changed"][rule] += 1
-            elif finding.action == "review":
-                of_task["review"][rule] += 1
-    return {"rows_in": len(before), "rows_out": left, "by_task": by_task} | dict(outcome.figures)
+    for position, copy in review.copies(lambda: _row_ids(seen), as_copies).items():
+        waiting[position]["copy"] = copy
+    of_row = [name for name in QUEUE.names if name in rows.SCHEMA.names]
+    with io.parquet_writer(paths.REVIEW_QUEUE, QUEUE) as write:
+        for start, batch in seen.read(of_row):
+            here = [position for position in range(start, start + len(batch)) if position in waiting]
+            table = batch.take(pa.array([position - start for position in here], type=pa.int64()))
+            columns = [
+                table[field.name]
+                if field.name in of_row
+                else pa.array([waiting[position][field.name] for position in here], type=field.type)
+                for field in QUEUE
+            ]
+            write(pa.table(columns, schema=QUEUE))
+
+
+def _row_ids(seen: Rows) -> Iterator[str]:
+    return (row_id for _, batch in seen.given(["row_id"]) for row_id in batch["row_id"].to_pylist())
+
+
+def _figures(outcome: chain.Outcome, deciding: Mapping[int, chain.Found | None]) -> dict[str, Any]:
+    """The content of metrics/clean.json: rows by task, and by what they were dropped, changed or sent to review."""
+    by_task: dict[str, dict[str, Any]] = {}
+    for start, batch in outcome.rows.given(["task"]):
+        for position, task in enumerate(batch["task"].to_pylist(), start):
+            if task not in by_task:
+                by_task[task] = {"in": 0, "out": 0, "dropped": Counter(), "changed": Counter(), "review": Counter()}
+            of_task = by_task[task]
+            of_task["in"] += 1
+            of_task["out"] += int(outcome.rows.left[position])
+            one = deciding.get(position)
+            if one is not None and one.finding.action == "drop":
+                of_task["dropped"][one.rule] += 1
+                continue
+            for rule, finding in outcome.found.get(position, ()):
+                if finding.action in ("fix", "downweight"):
+                    of_task["changed"][rule] += 1
+                elif finding.action == "review":
+                    of_task["review"][rule] += 1
+    return {"rows_in": len(outcome.rows.left), "rows_out": len(outcome.rows), "by_task": by_task} | outcome.figures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from clew.cleaning import annotators, chain
 from clew.errors import DataError
 from clew.params_clean import AnnotatorsRule
-from examples.clean_rows import CONTEXT, row, table
+from examples.clean_rows import CONTEXT, row, stored
 from examples.experiment import declared
 
 RULE = AnnotatorsRule(tasks=("t",), folds=3, threshold=0.4, otherwise="review")
@@ -38,7 +39,7 @@ def _annotated(wrong: dict[str, float], seed: int = 0) -> tuple[list[dict[str, A
 
 def test_two_who_guess_do_not_outvote_one_who_knows() -> None:
     made, right = _annotated({"ada": 0.02, "bo": 0.45, "cy": 0.45})
-    findings = annotators.find(table(made), RULE, CONTEXT)
+    findings = annotators.find(stored(made), RULE, CONTEXT)
     labels = [one["label"] for one in made]
     by_majority = np.mean([a == b for a, b in zip(labels, right, strict=True)])
     for position, finding in findings.by_position.items():
@@ -56,7 +57,7 @@ def test_two_who_guess_do_not_outvote_one_who_knows() -> None:
 
 def test_a_doubtful_consensus_meets_its_fate_and_the_scores_tell_which_one_is() -> None:
     made, _ = _annotated({"ada": 0.3, "bo": 0.3})
-    findings = annotators.find(table(made), RULE.model_copy(update={"threshold": 0.7}), CONTEXT)
+    findings = annotators.find(stored(made), RULE.model_copy(update={"threshold": 0.7}), CONTEXT)
     doubtful = {at for at, finding in findings.by_position.items() if finding.action == "review"}
     assert findings.scores is not None
     assert doubtful == set(np.flatnonzero(findings.scores < np.float32(0.7)))
@@ -66,21 +67,21 @@ def test_a_doubtful_consensus_meets_its_fate_and_the_scores_tell_which_one_is() 
 def test_rows_without_annotations_and_other_tasks_are_left_alone() -> None:
     made, _ = _annotated({"ada": 0.1, "bo": 0.1})
     more = [row("nobody", annotations=None), row("nobody either", annotations=[]), made[0] | {"task": "u"}]
-    findings = annotators.find(table([*more, *made]), RULE, CONTEXT)
+    findings = annotators.find(stored([*more, *made]), RULE, CONTEXT)
     assert findings.scores is not None
     assert np.isnan(findings.scores[:3]).all()
     assert findings.figures["t"]["n"] == 200
 
 
-def test_the_chain_gives_the_row_its_new_label() -> None:
+def test_the_chain_gives_the_row_its_new_label(tmp_path: Path) -> None:
     made, _ = _annotated({"ada": 0.0, "bo": 0.45, "cy": 0.45})
     clean = declared().clean
     rules = dict.fromkeys(_rules(clean)) | {"annotators": RULE}
-    outcome = chain.apply(table(made), clean.model_copy(update=rules), 0, {})
+    outcome = chain.apply(stored(made, tmp_path), clean.model_copy(update=rules), 0, {})
     changed = [at for at, some in outcome.found.items() if some[0].finding.action == "fix"]
     assert changed
     for name in ("label", "completion"):
-        values = outcome.rows[name].to_pylist()
+        values = list(outcome.rows.values(name))
         assert [values[at] for at in changed] == [OTHER[made[at]["label"]] for at in changed]
 
 
@@ -93,10 +94,10 @@ def test_what_cannot_be_weighed_is_told() -> None:
     one = [row("a", annotations=[{"annotator": "ada", "label": "yes"}])]
     for made, said in [([row("a")], "no row has annotations"), (one, "no row has the labels of two annotators")]:
         with pytest.raises(DataError, match=f"clean.annotators.tasks: t: {said}"):
-            annotators.find(table(made), RULE, CONTEXT)
+            annotators.find(stored(made), RULE, CONTEXT)
     two = [row("a", annotations=[{"annotator": name, "label": "yes"} for name in ("ada", "bo")])] * 9
     with pytest.raises(DataError, match="two classes are needed"):
-        annotators.find(table(two), RULE, CONTEXT)
+        annotators.find(stored(two), RULE, CONTEXT)
 
 
 def test_alpha_is_that_of_the_published_example() -> None:
@@ -132,5 +133,5 @@ def test_whatever_annotators_say_is_weighed_or_told_not_to_be(
         for text, label, said in some
     ]
     with suppress(DataError):
-        findings = annotators.find(table(made), RULE.model_copy(update={"folds": 2}), CONTEXT)
+        findings = annotators.find(stored(made), RULE.model_copy(update={"folds": 2}), CONTEXT)
         assert all(0 <= finding.score <= 1 for finding in findings.by_position.values() if finding.score is not None)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from clew.cleaning import crossval, label_noise, terms
 from clew.errors import DataError
 from clew.params_clean import GivenFeatures, LabelNoiseRule
-from examples.clean_rows import CONTEXT, row, table
+from examples.clean_rows import CONTEXT, row, stored
 
 
 def _topics(flips: int, texts: int = 200) -> tuple[list[dict[str, Any]], set[int]]:
@@ -41,7 +41,7 @@ def _rule(min_accuracy: float, *tasks: str, threshold: float = 0.5) -> LabelNois
 
 def test_flipped_labels_are_found_and_dropped_where_the_classifier_is_accurate() -> None:
     made, flipped = _topics(10)
-    findings = label_noise.find(table(made), _rule(0.9, "t"), CONTEXT)
+    findings = label_noise.find(stored(made), _rule(0.9, "t"), CONTEXT)
     found = findings.by_position
     assert set(found) <= flipped
     assert len(found) >= 9
@@ -56,7 +56,7 @@ def test_flipped_labels_are_found_and_dropped_where_the_classifier_is_accurate()
 
 def test_a_lower_threshold_doubts_fewer_and_the_scores_tell_which() -> None:
     made, _ = _topics(10)
-    wide, narrow = (label_noise.find(table(made), _rule(0.9, "t", threshold=t), CONTEXT) for t in (0.5, 0.03))
+    wide, narrow = (label_noise.find(stored(made), _rule(0.9, "t", threshold=t), CONTEXT) for t in (0.5, 0.03))
     assert 0 < len(narrow.by_position) < len(wide.by_position)
     assert wide.scores is not None
     assert set(np.flatnonzero(wide.scores < np.float32(0.03))) == set(narrow.by_position)
@@ -71,7 +71,7 @@ def test_where_doubts_are_mostly_right_a_second_round_doubts_no_fewer_wrong_labe
     flipped = set(draw.sample(range(1000), 200))
     for position in flipped:
         rows[position]["label"] = "no" if rows[position]["label"] == "yes" else "yes"
-    first, second = (label_noise.find(table(rows), _rule(least, "t"), CONTEXT) for least in (1.0, 0.85))
+    first, second = (label_noise.find(stored(rows), _rule(least, "t"), CONTEXT) for least in (1.0, 0.85))
     assert second.figures["t"]["action"] == "drop"
     assert first.figures["t"]["accuracy"] == second.figures["t"]["accuracy"]
     assert len(flipped & set(second.by_position)) >= len(flipped & set(first.by_position)) > 150
@@ -79,7 +79,7 @@ def test_where_doubts_are_mostly_right_a_second_round_doubts_no_fewer_wrong_labe
 
 
 def test_accuracy_is_judged_against_right_labels_although_a_fourth_of_the_given_ones_is_wrong() -> None:
-    findings = label_noise.find(table(_topics(250, 1000)[0]), _rule(0.9, "t"), CONTEXT)
+    findings = label_noise.find(stored(_topics(250, 1000)[0]), _rule(0.9, "t"), CONTEXT)
     assert findings.figures["t"]["accuracy_on_given_labels"] < 0.8
     assert {f.action for f in findings.by_position.values()} == {"drop"}
 
@@ -92,7 +92,7 @@ def test_they_weigh_less_where_the_classifier_is_not_accurate() -> None:
         row(" ".join(draw.choices(["fear", "cake"], lean[label], k=6)) + f" {i}", label)
         for i, label in enumerate(labels)
     ]
-    findings = label_noise.find(table(made), _rule(0.9, "t"), CONTEXT)
+    findings = label_noise.find(stored(made), _rule(0.9, "t"), CONTEXT)
     assert findings.figures["t"]["accuracy"] < 0.8
     assert {f.action for f in findings.by_position.values()} == {"downweight"}
 
@@ -124,15 +124,15 @@ def test_near_duplicates_do_not_vouch_for_each_other() -> None:
     for number in range(60):  # nothing but its copy tells a text's label
         text, label = " ".join(draw.sample(words, 8)), draw.choice(["yes", "no"])
         made += [row(text + end, label, cluster=str(number)) for end in ("", " a", " b", " c")]
-    apart = label_noise.find(table(made), _rule(0.9, "t"), CONTEXT).figures["t"]["accuracy_on_given_labels"]
-    together = label_noise.find(table([one | {"cluster": None} for one in made]), _rule(0.9, "t"), CONTEXT)
+    apart = label_noise.find(stored(made), _rule(0.9, "t"), CONTEXT).figures["t"]["accuracy_on_given_labels"]
+    together = label_noise.find(stored([one | {"cluster": None} for one in made]), _rule(0.9, "t"), CONTEXT)
     assert apart < 0.7 < 0.85 < together.figures["t"]["accuracy_on_given_labels"]
 
 
 def test_a_class_of_one_cluster_is_told_as_too_rare() -> None:
     made = [*_topics(0)[0], *(row(f"x{number}", "maybe", cluster="c") for number in range(9))]
     with pytest.raises(DataError, match=r"label `maybe` has 1 rows \(near duplicates as one\)"):
-        label_noise.find(table(made), _rule(0.9, "t"), CONTEXT)
+        label_noise.find(stored(made), _rule(0.9, "t"), CONTEXT)
 
 
 def test_embeddings_are_used_where_they_are_the_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def test_embeddings_are_used_where_they_are_the_features(tmp_path: Path, monkeyp
         pa.table({"text_sha256": digests, "embedding": vectors.tolist()}), tmp_path / "data/raw/vectors/v.parquet"
     )
     features = GivenFeatures(kind="given", source="vectors", file="v.parquet")
-    findings = label_noise.find(table(made), _rule(0.9, "t"), CONTEXT._replace(features=features))
+    findings = label_noise.find(stored(made), _rule(0.9, "t"), CONTEXT._replace(features=features))
     assert set(findings.by_position) == flipped
 
 
@@ -158,7 +158,7 @@ def test_of_more_rows_than_are_learnt_from_rare_classes_are_kept(monkeypatch: py
     learnt = crossval._learnt(np.arange(len(codes)), codes, 0)
     assert np.bincount(codes[learnt]).tolist() == [90, 20, 10]
     made, flipped = _topics(10)
-    found = label_noise.find(table(made), _rule(0.9, "t"), CONTEXT).by_position
+    found = label_noise.find(stored(made), _rule(0.9, "t"), CONTEXT).by_position
     assert set(found) <= flipped
 
 
@@ -167,7 +167,7 @@ def test_of_more_rows_than_are_learnt_from_rare_classes_are_kept(monkeypatch: py
 def test_any_text_has_terms_or_is_told_to_have_none(texts: list[str | None]) -> None:
     made = [row(text, label) for text, label in zip(texts, ["yes", "no"] * 6, strict=False)]
     with suppress(DataError):
-        label_noise.find(table(made), _rule(0.9, "t").model_copy(update={"folds": 2}), CONTEXT)
+        label_noise.find(stored(made), _rule(0.9, "t").model_copy(update={"folds": 2}), CONTEXT)
 
 
 def test_the_most_frequent_terms_are_kept() -> None:
@@ -180,7 +180,7 @@ def test_a_classifier_that_knows_nothing_doubts_nothing_however_often_it_is_righ
     draw = random.Random(0)
     words = [f"w{number}" for number in range(50)]
     made = [row(" ".join(draw.choices(words, k=8)), "yes" if number % 20 else "no") for number in range(400)]
-    findings = label_noise.find(table(made), _rule(0.9, "t"), CONTEXT)
+    findings = label_noise.find(stored(made), _rule(0.9, "t"), CONTEXT)
     assert not findings.by_position
     figures = findings.figures["t"]
     assert figures["accuracy_on_given_labels"] == 0.95
@@ -189,7 +189,7 @@ def test_a_classifier_that_knows_nothing_doubts_nothing_however_often_it_is_righ
 
 
 def test_clean_labels_are_left_alone() -> None:
-    assert not label_noise.find(table(_topics(0)[0]), _rule(0.9, "t"), CONTEXT).by_position
+    assert not label_noise.find(stored(_topics(0)[0]), _rule(0.9, "t"), CONTEXT).by_position
 
 
 def test_other_seeds_make_other_folds() -> None:
@@ -197,7 +197,7 @@ def test_other_seeds_make_other_folds() -> None:
     scores = [
         [
             f.score
-            for f in label_noise.find(table(made), _rule(0.9, "t"), CONTEXT._replace(seed=seed)).by_position.values()
+            for f in label_noise.find(stored(made), _rule(0.9, "t"), CONTEXT._replace(seed=seed)).by_position.values()
         ]
         for seed in (0, 0, 1)
     ]
@@ -213,19 +213,19 @@ def test_texts_without_spaces_and_of_unique_words_are_told_apart_by_their_charac
     ]
     for texts in (made, unique):
         made = [row(text, label) for label, text in texts]
-        assert label_noise.find(table(made), _rule(0.9, "t"), CONTEXT).figures["t"]["accuracy"] > 0.9
+        assert label_noise.find(stored(made), _rule(0.9, "t"), CONTEXT).figures["t"]["accuracy"] > 0.9
     with pytest.raises(DataError, match="the texts hold no characters to learn from"):
-        label_noise.find(table([row("", label) for label in ["yes", "no"] * 10]), _rule(0.9, "t"), CONTEXT)
+        label_noise.find(stored([row("", label) for label in ["yes", "no"] * 10]), _rule(0.9, "t"), CONTEXT)
 
 
 def test_no_rows_left_for_a_task_is_told_as_such() -> None:
     with pytest.raises(DataError, match="the rules before it left no row of the task"):
-        label_noise.find(table([row("a", task="other")]), _rule(0.9, "t"), CONTEXT)
+        label_noise.find(stored([row("a", task="other")]), _rule(0.9, "t"), CONTEXT)
 
 
 def test_one_class_only_and_too_few_rows_are_told() -> None:
     with pytest.raises(DataError, match=r"clean.label_noise.tasks: t: two classes are needed.*\(yes\)"):
-        label_noise.find(table([row("a"), row("b")]), _rule(0.9, "t"), CONTEXT)
+        label_noise.find(stored([row("a"), row("b")]), _rule(0.9, "t"), CONTEXT)
     made, _ = _topics(0)
     with pytest.raises(DataError, match=r"label `maybe` has 1 rows .*, fewer than clean.label_noise.folds = 5"):
-        label_noise.find(table([*made, row("x", "maybe")]), _rule(0.9, "t"), CONTEXT)
+        label_noise.find(stored([*made, row("x", "maybe")]), _rule(0.9, "t"), CONTEXT)

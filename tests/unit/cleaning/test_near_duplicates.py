@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clew.cleaning import near_duplicates
 from clew.cleaning.finding import Findings
 from clew.params_clean import NearDuplicatesRule
-from examples.clean_rows import CONTEXT, row, table
+from examples.clean_rows import CONTEXT, row, stored
 
 LONG = "I was at the office until late again and my head hurts so much that I cannot sleep or think of anything else"
 NEAR = f"{LONG} today"
@@ -23,7 +23,7 @@ def _find(rows: list[dict[str, Any]], action: str = "drop", threshold: float = 0
     rule = NearDuplicatesRule.model_validate(
         {"action": action, "threshold": threshold, "shingle": 3, "permutations": 128}
     )
-    return near_duplicates.find(table(rows), rule, CONTEXT)
+    return near_duplicates.find(stored(rows), rule, CONTEXT)
 
 
 def test_the_first_stays_and_the_others_meet_the_action() -> None:

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from clew.cleaning import neighbours, outliers
 from clew.params_clean import OutliersRule
-from examples.clean_rows import CONTEXT, row, table
+from examples.clean_rows import CONTEXT, row, stored
 
 
 def _rule(threshold: float = 0.37, neighbours: int = 5) -> OutliersRule:
@@ -29,7 +29,7 @@ def _posts(n: int) -> list[str]:
 def test_a_text_about_something_else_is_found_and_its_score_says_from_which_threshold_on() -> None:
     made = [row(text) for text in _posts(60)]
     made[7] = row("quarterly revenue statement")
-    findings = outliers.find(table(made), _rule(), CONTEXT)
+    findings = outliers.find(stored(made), _rule(), CONTEXT)
     assert 7 in findings.by_position
     one = findings.by_position[7]
     assert (one.action, one.threshold) == ("review", 0.37)
@@ -39,19 +39,19 @@ def test_a_text_about_something_else_is_found_and_its_score_says_from_which_thre
     assert one.score == findings.scores[7] == findings.scores.min() < 0.37
     assert findings.figures["t"]["found"] == len(findings.by_position)
     assert findings.figures["u"] == {"n": 0, "found": 0, "near_duplicates": 0}
-    assert 7 not in outliers.find(table(made), _rule(threshold=float(one.score) * 0.9), CONTEXT).by_position
+    assert 7 not in outliers.find(stored(made), _rule(threshold=float(one.score) * 0.9), CONTEXT).by_position
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4])
 def test_of_a_few_texts_no_more_is_said_than_can_be(count: int) -> None:
-    findings = outliers.find(table([row(text) for text in _posts(count)]), _rule(), CONTEXT)
+    findings = outliers.find(stored([row(text) for text in _posts(count)]), _rule(), CONTEXT)
     assert findings.scores is not None
     assert np.isnan(findings.scores).all() == (count < outliers.FEWEST)
 
 
 @given(st.lists(st.none() | st.text(max_size=9), max_size=12))
 def test_any_texts_are_judged(texts: list[str | None]) -> None:
-    outliers.find(table([row(text) for text in texts]), _rule(), CONTEXT)
+    outliers.find(stored([row(text) for text in texts]), _rule(), CONTEXT)
 
 
 @given(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from clew.cleaning import relevance
 from clew.params_clean import RelevanceRule
-from examples.clean_rows import CONTEXT, objective, row, table
+from examples.clean_rows import CONTEXT, objective, row, stored
 
 RULE = RelevanceRule(action="review", tasks=("t",), threshold=0.3)
 HEALTH = CONTEXT._replace(objective=objective("Questions about sleep, pain and stress.", "My knee hurts at night."))
@@ -23,7 +23,7 @@ def test_what_is_near_the_description_or_an_example_stays() -> None:
         row(None),
         row("quarterly revenue of the bank fell", task="other"),
     ]
-    findings = relevance.find(table(made), RULE, HEALTH)
+    findings = relevance.find(stored(made), RULE, HEALTH)
     assert [(at, one.action, one.threshold) for at, one in findings.by_position.items()] == [
         (2, "review", 0.3),
         (3, "review", 0.3),
@@ -35,6 +35,6 @@ def test_what_is_near_the_description_or_an_example_stays() -> None:
 
 @given(st.lists(st.none() | st.text(max_size=10), max_size=8))
 def test_any_text_has_a_score(texts: list[str | None]) -> None:
-    findings = relevance.find(table([row(text) for text in texts]), RULE, HEALTH)
+    findings = relevance.find(stored([row(text) for text in texts]), RULE, HEALTH)
     assert findings.scores is not None
     assert np.all(np.abs(findings.scores) <= 1 + 1e-5)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from clew import params, rows
 from clew.cleaning import RULES, contradictions, duplicates, length, missing
 from clew.params_clean import ContradictionsRule, DuplicatesRule, LengthRule, MissingRule
-from examples.clean_rows import CONTEXT, row, table
+from examples.clean_rows import CONTEXT, row, stored, table
 
 
 def test_every_rule_has_its_section_and_the_other_way_round() -> None:
@@ -31,7 +31,7 @@ def test_every_rule_has_its_section_and_the_other_way_round() -> None:
 )
 def test_missing_fields_are_named(made: dict[str, Any], said: str | None) -> None:
     rule = MissingRule(text="drop", completion="drop", label="drop")
-    found = missing.find(table([made]), rule, CONTEXT).by_position
+    found = missing.find(stored([made]), rule, CONTEXT).by_position
     assert (found[0].detail if found else None) == said
 
 
@@ -44,9 +44,9 @@ def test_length_says_how_many_words_against_which_threshold() -> None:
 
 def test_of_duplicates_the_first_stays_and_of_contradictions_none() -> None:
     made = [row("Same"), row("same!"), row("Two", "yes"), row("two", "no"), row("same", task="u"), row("else")]
-    found = duplicates.find(table(made), DuplicatesRule(action="drop"), CONTEXT).by_position
+    found = duplicates.find(stored(made), DuplicatesRule(action="drop"), CONTEXT).by_position
     assert {position: f.detail for position, f in found.items()} == {1: "of row id of Same"}
-    found = contradictions.find(table(made), ContradictionsRule(action="review"), CONTEXT).by_position
+    found = contradictions.find(stored(made), ContradictionsRule(action="review"), CONTEXT).by_position
     assert {position: (f.action, f.detail) for position, f in found.items()} == {
         2: ("review", "no / yes"),
         3: ("review", "no / yes"),
@@ -58,10 +58,10 @@ def test_of_multiple_choice_the_options_count_and_not_their_letters() -> None:
         return row("Which?", label, choices=["A", "B"], options=list(options))
 
     made = [asked("A", "K", "C"), asked("B", "C", "K"), asked("A", "K", "D")]
-    assert not contradictions.find(table(made), ContradictionsRule(action="drop"), CONTEXT).by_position
-    assert set(duplicates.find(table(made), DuplicatesRule(action="drop"), CONTEXT).by_position) == {1}
+    assert not contradictions.find(stored(made), ContradictionsRule(action="drop"), CONTEXT).by_position
+    assert set(duplicates.find(stored(made), DuplicatesRule(action="drop"), CONTEXT).by_position) == {1}
     made.append(asked("A", "C", "K"))
-    found = contradictions.find(table(made), ContradictionsRule(action="drop"), CONTEXT).by_position
+    found = contradictions.find(stored(made), ContradictionsRule(action="drop"), CONTEXT).by_position
     assert {position: one.detail for position, one in found.items()} == dict.fromkeys((0, 1, 3), "2 right answers")
 
 
@@ -72,6 +72,6 @@ def test_what_the_two_leave_has_neither(pairs: list[tuple[str, str]]) -> None:
         (contradictions.find, ContradictionsRule(action="drop")),
         (duplicates.find, DuplicatesRule(action="drop")),
     ):
-        found = find(table(left), rule, CONTEXT).by_position  # type: ignore[operator]
+        found = find(stored(left), rule, CONTEXT).by_position  # type: ignore[operator]
         left = [one for position, one in enumerate(left) if position not in found]
     assert len({rows.normalise(one["text"]) for one in left}) == len(left)

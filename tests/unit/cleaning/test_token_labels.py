@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from clew.cleaning import crossval, terms, token_labels
 from clew.errors import DataError
 from clew.params_clean import TokenLabelsRule
-from examples.clean_rows import CONTEXT, row, table
+from examples.clean_rows import CONTEXT, row, stored
 
 RULE = TokenLabelsRule(tasks=("t",), folds=3, threshold=0.5, min_accuracy=0.9, otherwise="review")
 PLACES, PEOPLE = ["Paris", "Rome", "Oslo", "Lima"], ["Ada", "Bo", "Cy", "Di"]
@@ -38,7 +38,7 @@ def test_a_missed_entity_is_named_with_what_it_probably_is() -> None:
     missed = set(range(5, 120, 10))
     for at in missed:
         made[at][1][4] = "O"
-    findings = token_labels.find(table([_row(*one) for one in made]), RULE, CONTEXT)
+    findings = token_labels.find(stored([_row(*one) for one in made]), RULE, CONTEXT)
     assert set(findings.by_position) <= missed
     assert len(findings.by_position) >= 3
     for finding in findings.by_position.values():
@@ -54,7 +54,7 @@ def test_they_go_to_review_where_tags_cannot_be_told_although_nearly_all_words_a
     made, draw = _sentences(), random.Random(1)
     for _, tags in made:
         tags[4] = draw.choice(["B-LOC", "B-PER", "O"])
-    findings = token_labels.find(table([_row(*one) for one in made]), RULE, CONTEXT)
+    findings = token_labels.find(stored([_row(*one) for one in made]), RULE, CONTEXT)
     assert findings.by_position
     assert {finding.action for finding in findings.by_position.values()} == {"review"}
     assert findings.figures["t"]["accuracy"] < 0.9
@@ -84,17 +84,17 @@ def test_rows_of_other_tasks_and_without_tags_are_left_alone_and_too_few_are_tol
         *(_row(*one) for one in _sentences()),
         _row(["Rome"], ["O"]) | {"task": "u"},
     ]
-    findings = token_labels.find(table(made), RULE, CONTEXT)
+    findings = token_labels.find(stored(made), RULE, CONTEXT)
     assert findings.figures["t"]["n"] == 120
     for few in ([_row(None, None)], [_row(["a"], ["O"])] * 9):
         with pytest.raises(DataError, match=r"clean.token_labels.tasks: t: . tagged rows with . tags are too few"):
-            token_labels.find(table(few), RULE, CONTEXT)
+            token_labels.find(stored(few), RULE, CONTEXT)
 
 
 def test_a_tag_that_cannot_be_learnt_is_not_doubted() -> None:
     made = _sentences()
     made[7][1][4] = "B-RARE"
-    findings = token_labels.find(table([_row(*one) for one in made]), RULE, CONTEXT)
+    findings = token_labels.find(stored([_row(*one) for one in made]), RULE, CONTEXT)
     assert not findings.by_position
 
 
@@ -103,4 +103,4 @@ def test_a_tag_that_cannot_be_learnt_is_not_doubted() -> None:
 def test_any_words_are_judged_or_told_to_be_too_few(made: list[list[tuple[str, str]]]) -> None:
     rows = [_row([word for word, _ in one], [tag for _, tag in one]) for one in made]
     with suppress(DataError):
-        token_labels.find(table(rows), RULE.model_copy(update={"folds": 2}), CONTEXT)
+        token_labels.find(stored(rows), RULE.model_copy(update={"folds": 2}), CONTEXT)

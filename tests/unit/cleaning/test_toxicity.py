@@ -15,7 +15,7 @@ from clew.cleaning import toxicity
 from clew.cleaning.finding import Findings
 from clew.errors import ModelError
 from clew.params_clean import ToxicityRule
-from examples.clean_rows import CONTEXT, row, table
+from examples.clean_rows import CONTEXT, row, stored
 
 RULE = ToxicityRule(action="drop", classifier="tox", label="toxic", threshold=0.5, batch_size=3, max_length=16)
 LETTERS = "abcdefghijklmnopqrstuvwxyz "
@@ -61,7 +61,7 @@ def _texts(count: int) -> list[str]:
 
 
 def _find(rows: Sequence[dict[str, Any]], rule: ToxicityRule = RULE) -> Findings:
-    return toxicity.find(table(rows), rule, CONTEXT)
+    return toxicity.find(stored(rows), rule, CONTEXT)
 
 
 def _written(text: str | None, answer: str | None) -> dict[str, Any]:

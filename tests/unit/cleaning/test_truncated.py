@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clew.cleaning import truncated
 from clew.params_clean import TruncatedRule
-from examples.clean_rows import CONTEXT, row, table
+from examples.clean_rows import CONTEXT, row, stored
 
 RULE = TruncatedRule(action="review")
 
@@ -68,18 +68,18 @@ def _rows(closed: int, open_: int) -> list[str]:
 @pytest.mark.parametrize(("closed", "open_", "found"), [(16, 4, 4), (15, 5, 0), (15, 4, 0)])
 def test_a_missing_full_stop_counts_where_the_task_has_them(closed: int, open_: int, found: int) -> None:
     made = [row("q", label=None, choices=None, completion=answer) for answer in _rows(closed, open_)]
-    findings = truncated.find(table(made), RULE, CONTEXT)
+    findings = truncated.find(stored(made), RULE, CONTEXT)
     assert len(findings.by_position) == found
     assert findings.figures == {"t": {"closed": closed / (closed + open_), "n": closed + open_}}
 
 
 def test_only_written_answers_are_judged() -> None:
     made = [row("q", completion="yes and"), row("q", label=None, choices=None, completion=None)]
-    assert not truncated.find(table(made), RULE, CONTEXT).by_position
+    assert not truncated.find(stored(made), RULE, CONTEXT).by_position
 
 
 @given(st.lists(st.none() | st.text(), max_size=4), st.none() | st.booleans())
 def test_any_text_at_all(answers: list[str | None], others_close: bool | None) -> None:
-    truncated.find(table([row("q", choices=None, completion=answer) for answer in answers]), RULE, CONTEXT)
+    truncated.find(stored([row("q", choices=None, completion=answer) for answer in answers]), RULE, CONTEXT)
     for answer in answers:
         truncated.how_it_breaks_off(answer or "", others_close)
