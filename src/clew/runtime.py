@@ -67,7 +67,7 @@ VERSIONS = (
 MADE = (":!metrics", ":!dvc.lock")
 """What stages themselves change in git."""
 
-NOISY = ("torchao", "torch.utils._pytree")
+NOISY = ("torchao", "torch.utils._pytree", "bitsandbytes.backends.cpu.ops")
 """Loggers that complain, on every import, of GPU kernels that were not built and of each other."""
 
 
