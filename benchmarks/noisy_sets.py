@@ -74,11 +74,12 @@ def topics(raw: Path) -> Labelled:
 
 def movies(raw: Path) -> Labelled:
     """Snippets of film reviews, positive or negative in the mean of 20 raters."""
-    rated = [one for one in _film_ratings(raw) if abs(one[1]) > NEUTRAL]
+    rated = [one for one in film_ratings(raw) if abs(one[1]) > NEUTRAL]
     return Labelled([text for text, _ in rated], ["positive" if mean > 0 else "negative" for _, mean in rated])
 
 
-def _film_ratings(raw: Path) -> list[tuple[str, float]]:
+def film_ratings(raw: Path) -> list[tuple[str, float]]:
+    """Snippets of film reviews, each with its mean rating."""
     lines = (raw / "vader/movieReviewSnippets_GroundTruth.txt").read_text(encoding="utf-8-sig").splitlines()
     parts = [line.split("\t", 2) for line in lines if line]
     return [(text, float(mean)) for _, mean, text in parts]
@@ -111,7 +112,7 @@ def amazon(raw: Path) -> Rated:
 
 def film_pairs(raw: Path, count: int, gap: float, seed: int) -> list[tuple[str, str]]:
     """(better, worse): two snippets of film reviews, the first rated higher in the mean of 20, by `gap` or more."""
-    rated, draw = _film_ratings(raw), np.random.default_rng(seed)
+    rated, draw = film_ratings(raw), np.random.default_rng(seed)
     pairs: list[tuple[str, str]] = []
     while len(pairs) < count:
         (one, high), (other, low) = (rated[int(i)] for i in draw.choice(len(rated), 2, replace=False))

@@ -1,7 +1,8 @@
 """How many rows go through the model at a time where params.yaml says `auto`: as many as an estimate lets fit.
 
 Gradients are summed over the rest of a batch, so what is learnt is the same to the rounding of sums (1e-5), and for the
-bytes to be the same a run that goes on from a checkpoint keeps the number that it began with.
+bytes to be the same a run that goes on from a checkpoint keeps the number that it began with. For their sake, too, the
+estimate is a simple one that stays as it is: `clew plan` has a better one, which follows what is measured.
 """
 
 from __future__ import annotations
