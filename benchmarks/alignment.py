@@ -4,8 +4,8 @@
 
 Pairs of film snippets, each in one pair; the better one is that which a panel of raters found at least GAP more
 positive (VADER's data, means of 15 to 20 raters, -4 to 4). SFT learns the better ones. DPO and the reward model learn
-the pairs that SFT learnt from; RLOO writes lines of its own for the reward model. All are measured on pairs of the valid
-split, which none of them saw. FOLDER/<seed> keeps what each stage made; MODEL is a folder as models/base.
+the pairs that SFT learnt from; RLOO writes lines of its own for the reward model. All are measured on pairs of the
+valid split, which none of them saw. FOLDER/<seed> keeps what each stage made; MODEL is a folder as models/base.
 """
 
 from __future__ import annotations
