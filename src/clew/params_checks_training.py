@@ -28,6 +28,10 @@ def _reward(p: Params) -> Iterator[Problem]:
 def _align(p: Params) -> Iterator[Problem]:
     if p.align.enabled and not p.align.tasks:
         yield ("align", "tasks"), "is empty; name a task whose rows have a rejected answer, or set align.enabled: false"
+    held_out = p.align.held_out
+    if p.align.enabled and held_out and p.align.max_length - held_out.max_new_tokens < MIN_PROMPT:
+        path: Path = ("align", "held_out", "max_new_tokens")
+        yield path, f"leaves no {MIN_PROMPT} tokens of align.max_length for a prompt"
     if p.align.enabled and p.align.method in ("lora", "qlora") and p.align.lora and p.align.lora.dropout:
         yield ("align", "lora", "dropout"), "must be 0: TRL compares the policy with its reference without dropout"
     yield from _paired(p, "align", p.align.tasks, needed=p.align.enabled and p.align.algorithm == "dpo")
@@ -48,8 +52,8 @@ def _adapters(p: Params) -> Iterator[Problem]:
         yield ("align", "method"), f"sft leaves a {p.sft.method}, which align can only train on: set {p.sft.method}"
     if p.align.enabled and p.align.method in UNMERGEABLE and p.align.algorithm != "dpo":
         yield ("align", "method"), f"{p.align.method} is trained with algorithm: dpo only"
-    if p.align.enabled and p.align.method == "qlora" and _beside(p.sft):
-        yield ("align", "method"), "qlora wants sft's adapter merged before it quantises: set sft.merge: true"
+    if p.align.enabled and p.align.method in ("full", "qlora") and _beside(p.sft):
+        yield ("align", "method"), f"{p.align.method} wants a whole model to start from: set sft.merge: true"
     last = "align" if p.align.enabled else "sft"
     if p.compress.methods and _beside(getattr(p, last)):
         yield (

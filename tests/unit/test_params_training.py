@@ -20,6 +20,7 @@ WHOLE = {"methods": []}
 OFF = {"enabled": False}
 ON = {"enabled": True}
 GRPO = {"algorithm": "grpo"}
+HELD_OUT = {"rows": 8, "max_new_tokens": 32, "resamples": 100, "confidence": 0.95}
 
 
 def _load(folder: Path, **sections: dict[str, Any]) -> params.Params:
@@ -79,7 +80,9 @@ def test_what_goes_together_is_taken(tmp_path: Path, sections: dict[str, Any]) -
             "reward.enabled: wants a whole model to start from: set sft.merge: true",
         ),
         ({"reward": ON | PREFIX}, "reward.method: a reward model is trained full, or by lora or ia3 with merge: true"),
-        ({"sft": {"merge": False}, "align": {"method": "qlora"}}, "align.method: qlora wants sft's adapter merged"),
+        ({"sft": {"merge": False}, "align": {"method": "qlora"}}, "align.method: qlora wants a whole model"),
+        ({"sft": {"merge": False}, "align": {"method": "full"}}, "align.method: full wants a whole model"),
+        ({"align": {"held_out": HELD_OUT | {"max_new_tokens": 630}}}, "leaves no 16 tokens of align.max_length"),
     ],
     ids=str,
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -85,10 +86,10 @@ def is_whole(checkpoint: Path) -> bool:
         return False
 
 
-def newest(parent: Path) -> Path | None:
-    """The newest whole checkpoint; those that are not whole, and those after it, are removed."""
+def newest(parent: Path, before: float = math.inf) -> Path | None:
+    """The newest whole checkpoint of a step before `before`; those that are not whole, and later ones, are removed."""
     for checkpoint in sorted(parent.glob(f"{PREFIX}*"), key=_step, reverse=True):
-        if is_whole(checkpoint):
+        if _step(checkpoint) < before and is_whole(checkpoint):
             return checkpoint
         shutil.rmtree(checkpoint, ignore_errors=True)
     return None

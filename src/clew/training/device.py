@@ -124,10 +124,11 @@ def load_model(folder: Path, device: Device, *, train: str | None = None) -> Any
 
     train: the method. `full` holds the weights in float32, since steps of training are lost in bfloat16's 8 bits;
     `qlora` quantises them to 4 bits; adapters leave them, which are not trained, as they are stored. None holds them
-    in `device.precision`, to be asked.
+    in `device.precision`, to be asked. Answers come from the model's probabilities alone: what its own
+    generation_config.json asks for beside (repetition_penalty, suppress_tokens …) is left out.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
     quantised = train == "qlora"
     try:
@@ -149,6 +150,10 @@ def load_model(folder: Path, device: Device, *, train: str | None = None) -> Any
             where=str(folder),
             fix="Run the stage that writes it again: `dvc repro`.",
         ) from None
+    own = model.generation_config
+    model.generation_config = GenerationConfig(
+        bos_token_id=own.bos_token_id, eos_token_id=own.eos_token_id, pad_token_id=own.pad_token_id
+    )
     if quantised:
         _keep_nf4(model)
     else:

@@ -40,7 +40,7 @@ def make_watch(title: str, best: Best | None, fed: Fed, divergence: Divergence |
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if logs and "loss" in logs:
                 folder = Path(args.output_dir)
-                check_finite(logs["loss"], state.global_step, title, folder)
+                check_finite(logs["loss"], state.global_step, title, folder, before=state.global_step - 1)
                 if divergence is not None:
                     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
                     check_rise(losses, divergence, title, folder)
@@ -60,7 +60,9 @@ def make_watch(title: str, best: Best | None, fed: Fed, divergence: Divergence |
         ) -> None:
             if best is None:
                 return
-            check_finite(metrics["eval_loss"], state.global_step, title, Path(args.output_dir))
+            check_finite(
+                metrics["eval_loss"], state.global_step, title, Path(args.output_dir), before=state.global_step
+            )
             self.valid = f", valid {metrics['eval_loss']:.3f}"
             stop = best.consider(metrics["eval_loss"], state.global_step, model)
             if best.step == state.global_step:
@@ -119,10 +121,10 @@ class Live:
             self.writer.end()
 
 
-def check_finite(loss: float, step: int, title: str, folder: Path) -> None:
-    """Refuse to go on with a loss that is no number."""
+def check_finite(loss: float, step: int, title: str, folder: Path, before: int) -> None:
+    """Refuse to go on with a loss that is no number. before: the first step whose weights may have caused it."""
     if not math.isfinite(loss):
-        raise _diverged(f"the loss is {loss} at step {step}", title, folder)
+        raise _diverged(f"the loss is {loss} at step {step}", title, folder, before)
 
 
 def check_rise(losses: Sequence[float], divergence: Divergence, title: str, folder: Path) -> None:
@@ -136,10 +138,10 @@ def check_rise(losses: Sequence[float], divergence: Divergence, title: str, fold
     means = [sum(losses[at : at + window]) / window for at in range(0, len(losses), window)]
     if means[-1] > means[0] and means[-1] > divergence.factor * min(means):
         what = f"the loss of the last {window} steps is {means[-1]:.3f} on average, and was {min(means):.3f} before"
-        raise _diverged(f"{what} (step {len(losses)})", title, folder)
+        raise _diverged(f"{what} (step {len(losses)})", title, folder, len(losses) - window + 1)
 
 
-def _diverged(what: str, title: str, folder: Path) -> ModelError:
-    last = checkpoints.newest(folder)
+def _diverged(what: str, title: str, folder: Path, before: int) -> ModelError:
+    last = checkpoints.newest(folder, before)
     kept = f"; {last} holds the weights before" if last else ""
     return ModelError(f"{what}{kept}", where=title, fix=f"Lower {title}.learning_rate, or warm up longer.")

@@ -36,6 +36,21 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("here")
+def test_the_checkpoint_that_is_named_is_of_before_the_weights_were_lost() -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    section = {"method": "full", "optimizer": "sgd", "max_grad_norm": None, "checkpoint_steps": 1, "epochs": 8}
+    growing = {"learning_rate": 1e25, "warmup": 0.9}  # the loss is finite when the first update loses the weights
+    with pytest.raises(ModelError, match=r"the loss is (nan|inf)") as told:
+        sft.run(tiny_model.sft_params(**section, **growing, divergence=None), tiny_model.DECODER, 1)
+    step = int(str(told.value).split("at step ")[1].split(";")[0].rstrip("."))
+    assert all(int(path.name.rpartition("-")[2]) < step - 1 for path in paths.CHECKPOINTS.glob("*/checkpoint-*"))
+    for path in paths.CHECKPOINTS.glob("*/checkpoint-*/model.safetensors"):
+        assert all(torch.isfinite(weight).all() for weight in load_file(path).values())
+
+
+@pytest.mark.usefixtures("here")
 def test_a_run_that_diverges_keeps_its_last_whole_checkpoint_and_names_it() -> None:
     section = {"epochs": 8, "learning_rate": 5.0, "warmup": 0.5, "checkpoint_steps": 1, "patience": 100}
     with pytest.raises(ModelError, match=r"holds the weights before") as told:
