@@ -52,7 +52,7 @@ def test_the_checkpoint_that_is_named_is_of_before_the_weights_were_lost() -> No
 
 @pytest.mark.usefixtures("here")
 def test_a_run_that_diverges_keeps_its_last_whole_checkpoint_and_names_it() -> None:
-    section = {"epochs": 8, "learning_rate": 5.0, "warmup": 0.5, "checkpoint_steps": 1, "patience": 100}
+    section = {"epochs": 8, "learning_rate": 5.0, "warmup": 0.5, "checkpoint_steps": 3, "patience": 100}
     with pytest.raises(ModelError, match=r"holds the weights before") as told:
         sft.run(
             tiny_model.sft_params(**section, divergence={"window": 3, "factor": 1.2}, method="full"),
