@@ -3,6 +3,7 @@
 {"text": "…", "ratings": [1, 1, 0]}, annotations "{{ ratings }}", values {"1": yes, "0": no}
 → label yes, annotations [{annotator: "1", label: yes}, …]
 {"feelings": ["2", "0"]}, labels feelings, values {"0": anger, "1": fear, "2": joy} → label "anger, joy"
+{"answer": "Pray.", "thumb": "down"}, thumb "{{ thumb }}", values {down: false}  → completion null, rejected "Pray."
 {"words": ["in", "Rome"], "tags": ["O", "B-LOC"]}, entity "{{ type }}: {{ text }}"  → completion "LOC: Rome"
 """
 
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clew import params
+    from clew import params, params_data
 
 Record = dict[str, Any]
 Render = Callable[[str, Mapping[str, Any]], str]
@@ -149,12 +150,17 @@ def _without(front: re.Pattern[str], line: str) -> str:
 
 def _text(mapping: params.TextMapping, record: Record, render: Render, draw: Draw) -> Record:  # noqa: ARG001
     rejected = None if mapping.rejected is None else render(mapping.rejected, record)
-    return {
-        "completion": render(mapping.completion, record),
-        "label": None,
-        "choices": None,
-        "rejected": rejected or None,
-    }
+    answer = render(mapping.completion, record)
+    row = {"completion": answer, "label": None, "choices": None, "rejected": rejected or None}
+    if mapping.wanted is None or _is_wanted(mapping.wanted, render(mapping.wanted.thumb, record)):
+        return row
+    return row | {"completion": None, "rejected": answer}
+
+
+def _is_wanted(declared: params_data.Wanted, thumb: str) -> bool:
+    if thumb not in declared.values:
+        raise Unfit("unknown_thumb", thumb[:LONGEST])
+    return declared.values[thumb]
 
 
 def _rating(mapping: params.RatingsMapping, record: Record, render: Render, draw: Draw) -> Record:  # noqa: ARG001

@@ -47,6 +47,8 @@ class Made(NamedTuple):
     entries: pa.Table
     reasons: Counter[str | None]
     labels: Counter[str]
+    unwanted: int
+    """Rows whose answer was not wanted."""
     imputed: int
     first: Unfit | None
 
@@ -72,6 +74,7 @@ def told(file: str, found: list[dict[str, Any]]) -> Made:
         _entries(found),
         Counter(row.get("reason") for row in found),
         Counter(label for row in fit for label in row.get("labels", [row["label"]]) if label is not None),
+        sum(map(rows.is_unwanted, fit)),
         sum("imputed" in row for row in found),
         next((Unfit(file, row["origin"]["record"], row["detail"]) for row in unfit), None),
     )

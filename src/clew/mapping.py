@@ -14,7 +14,7 @@ import functools
 import hashlib
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from clew.answers import ANSWERS, Record, Render
@@ -155,6 +155,16 @@ def _parts(environment: SandboxedEnvironment, template: str) -> Sequence[Part] |
     return parts
 
 
+def templates(mapping: params.Mapping) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Of a mapping's templates that see the record's columns: the keys that lead to each, and the template."""
+    for name in TEMPLATES:
+        template = getattr(mapping, name, None)
+        if isinstance(template, str):  # `rejected` of labels is a switch
+            yield (name,), template
+    if wanted := getattr(mapping, "wanted", None):
+        yield ("wanted", "thumb"), wanted.thumb
+
+
 def columns(mapping: params.Mapping, task: str) -> set[str]:
     """The columns that a mapping's templates use; a template that does not parse is a DataError."""
     import jinja2
@@ -166,19 +176,16 @@ def columns(mapping: params.Mapping, task: str) -> set[str]:
         used |= {mapping.tokens, mapping.tags}  # type: ignore[attr-defined]
     if mapping.kind == "labels":  # type: ignore[attr-defined]
         used.add(mapping.labels)  # type: ignore[attr-defined]
-    for name in TEMPLATES:
-        template = getattr(mapping, name, None)
-        if not isinstance(template, str):  # `rejected` of labels is a switch
-            continue
+    for path, template in templates(mapping):
         try:
             found = _parsed(lambda text: meta.find_undeclared_variables(environment.parse(text)), template)
         except jinja2.TemplateSyntaxError as error:
             raise DataError(
                 f"not a template: {error.message}",
-                where=f"prepare.tasks.{task}.{name}, line {error.lineno} of the template",
+                where=f"prepare.tasks.{task}.{'.'.join(path)}, line {error.lineno} of the template",
                 fix="See https://jinja.palletsprojects.com/templates/ for the form.",
             ) from None
-        used |= found - {"record"} - ({"options"} if mapping.kind == "options" and name == "prompt" else set())  # type: ignore[attr-defined]
+        used |= found - {"record"} - ({"options"} if mapping.kind == "options" and path == ("prompt",) else set())  # type: ignore[attr-defined]
     return used
 
 

@@ -198,7 +198,7 @@ def _tasks(p: Params) -> Iterator[Problem]:
     import jinja2
 
     from clew.errors import DataError
-    from clew.mapping import TEMPLATES, Unfit, renderer
+    from clew.mapping import Unfit, renderer, templates
 
     render = renderer()
     for task, mapping in p.prepare.tasks.items():
@@ -209,14 +209,14 @@ def _tasks(p: Params) -> Iterator[Problem]:
             yield (*path, "values"), "holds fewer than two labels to tell apart"
         if mapping.kind == "labels" and not mapping.values:
             yield (*path, "values"), "holds no label"
-        for name in (*TEMPLATES, "entity"):
-            template = getattr(mapping, name, None)
+        entity = [(("entity",), mapping.entity)] if mapping.kind == "tags" else []
+        for key, template in [*templates(mapping), *entity]:
             try:
-                render(template if isinstance(template, str) else "", {})
+                render(template, {})
             except jinja2.TemplateSyntaxError as error:
-                yield (*path, name), f"not a template: {str(error.message).rstrip('.')}"
+                yield (*path, *key), f"not a template: {str(error.message).rstrip('.')}"
             except DataError as error:
-                yield (*path, name), error.what
+                yield (*path, *key), error.what
             except Unfit:
                 continue  # it wants columns, which are known when the source is read
 

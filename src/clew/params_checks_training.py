@@ -38,11 +38,13 @@ def _align(p: Params) -> Iterator[Problem]:
 
 
 def _paired(p: Params, section: str, tasks: Sequence[str], *, needed: bool) -> Iterator[Problem]:
-    """Tasks that are declared, and where it is needed have rejected answers."""
+    """Tasks that are declared, and where it is needed have pairs of answers."""
     for index, task in enumerate(tasks):
         path: Path = (section, "tasks", index)
         yield from unknown(path, task, sorted(p.prepare.tasks))
-        if needed and task in p.prepare.tasks and not _has_rejected(p.prepare.tasks[task]):
+        if needed and getattr(p.prepare.tasks.get(task), "wanted", None):
+            yield path, f"`{task}` has single answers, wanted or not, and no pairs: take align.algorithm: kto"
+        elif needed and task in p.prepare.tasks and not _has_rejected(p.prepare.tasks[task]):
             yield path, f"`{task}` has no rejected answers; set prepare.tasks.{task}.rejected: true, or take it out"
 
 
@@ -91,6 +93,20 @@ def _has_rejected(mapping: Any) -> bool:
     return mapping.kind == "ratings" or bool(getattr(mapping, "rejected", None))
 
 
+def _verdicts(mapping: Any) -> set[bool]:
+    """Whether a task may have answers that are wanted (True), and that are not (False)."""
+    if wanted := getattr(mapping, "wanted", None):
+        return set(wanted.values.values())
+    return {True, not _has_rejected(mapping)}
+
+
+def _imitated(p: Params) -> Iterator[Problem]:
+    """A task of unwanted answers only, and none beside it, leaves sft nothing to imitate."""
+    used = [p.prepare.tasks[task] for task in _used(p)]
+    if used and not any(True in _verdicts(mapping) for mapping in used):
+        yield ("prepare", "tasks"), "all answers are unwanted (`wanted`), and sft imitates those that are wanted"
+
+
 def _algorithm(p: Params) -> Iterator[Problem]:
     """The algorithm's own section is set, and the others are not: what is set and does nothing would mislead."""
     for name in ALGORITHMS:
@@ -105,11 +121,9 @@ def _kto(p: Params) -> Iterator[Problem]:
     if not p.align.enabled or p.align.algorithm != "kto":
         return
     tasks = [p.prepare.tasks[task] for task in p.align.tasks if task in p.prepare.tasks]
-    if tasks and not any(map(_has_rejected, tasks)):
-        yield (
-            ("align", "tasks"),
-            "none has rejected answers: KTO learns from wanted answers and from others",
-        )
+    for wanted, lack in ((True, "answers that are wanted"), (False, "rejected answers")):
+        if tasks and not any(wanted in _verdicts(task) for task in tasks):
+            yield ("align", "tasks"), f"none has {lack}: KTO learns from wanted answers and from others"
     if p.align.micro_batch_size == 1:
         yield ("align", "micro_batch_size"), "must be 2 or more: KTO compares an answer with those beside it"
 
@@ -192,6 +206,7 @@ CHECKS: tuple[Check, ...] = (
     _bitsandbytes,
     _algorithm,
     _kto,
+    _imitated,
     _online,
     _encoder_tasks,
     _encoder_stages,

@@ -198,13 +198,32 @@ class OptionsMapping(Mapping):
     """Whether to add a distractor's letter as the rejected answer."""
 
 
+class Wanted(Section):
+    """Which answers people wanted: thumbs up and down, a record an answer."""
+
+    thumb: Template
+    """What was said of the answer."""
+    values: Annotated[dict[str, bool], Field(min_length=1)]
+    """What `thumb` may say: whether the answer is wanted. A JSON true is "True"."""
+
+
 class TextMapping(Mapping):
     """Free text: the answer is written, not chosen."""
 
     kind: Literal["text"]
     completion: Template
+    """The answer."""
     rejected: Template | None
     """The answer that was not preferred, for preference training; null for none."""
+    wanted: Wanted | None
+    """Which records hold an answer that was not wanted: it is never imitated, and `align` by kto learns to avoid it.
+    null: all are wanted."""
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> TextMapping:
+        if self.wanted is not None and self.rejected is not None:
+            raise ValueError("`wanted` says on which side a record's one answer is; set rejected: null")
+        return self
 
 
 class RatingsMapping(Mapping):

@@ -9,7 +9,8 @@
 `record` counts from 0 within the file. Empty columns are null. `text` is what the row is about (the post, the
 question): duplicates and leakage are judged by it. `messages` is the prompt; `completion` is the answer to
 learn; `label` is null for free text; `choices` are the completions that are scored against each other, or, where
-`labels` is not null, the labels of which a row may have any number.
+`labels` is not null, the labels of which a row may have any number. Where an answer was not wanted (a thumb down),
+`completion` is null and `rejected` is the answer.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clew import io
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SCHEMA = pa.schema(
     [
@@ -89,6 +95,33 @@ def row_id(content: Mapping[str, Any], key: bytes) -> str:
 def scored(row: Mapping[str, Any]) -> list[str] | None:
     """The completions of a row that are scored against each other; None where the answer is written."""
     return None if row.get("labels") is not None else row["choices"]
+
+
+def is_unwanted(row: Mapping[str, Any]) -> bool:
+    """Whether a row holds an answer that was not wanted, and no other."""
+    return row["completion"] is None and row["rejected"] is not None
+
+
+def unwanted(some: pa.Table | pa.RecordBatch) -> NDArray[np.bool_]:
+    """(n,) the same of rows in columns (completion, rejected)."""
+    found: NDArray[np.bool_] = pc.and_(some["completion"].is_null(), some["rejected"].is_valid()).to_numpy(
+        zero_copy_only=False
+    )
+    return found
+
+
+def classes(path: Path, some: pa.Table) -> tuple[pa.Table, NDArray[np.bool_]]:
+    """Rows of `path` (columns task, label among others) with what stands for a label where people judged answers.
+
+    In a task with answers that were not wanted that is `wanted` or `unwanted`. Also (n,) which rows are unwanted.
+    """
+    parts = io.open_parquet(path, SCHEMA).iter_batches(io.ROW_GROUP, columns=["completion", "rejected"])
+    found = pa.array([one for batch in parts for one in unwanted(batch).tolist()], pa.bool_())
+    tasks = pc.unique(some["task"].filter(found))
+    verdicts = pc.if_else(found, "unwanted", "wanted")
+    labels = pc.if_else(pc.is_in(some["task"], value_set=tasks), verdicts, some["label"])
+    place = some.schema.get_field_index("label")
+    return some.set_column(place, "label", labels), found.to_numpy(zero_copy_only=False)
 
 
 _JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))

@@ -53,6 +53,7 @@ TASKS: dict[str, Any] = {
         "text": "{{ talk }}",
         "completion": "{{ note }}",
         "rejected": None,
+        "wanted": None,
         "groups": {},
     },
 }

@@ -160,9 +160,12 @@ def test_tagged_words_are_answered_one_entity_a_line(names: list[str] | None, wo
     assert row["label"] is None
 
 
+PREFERRED = {"kind": "text", "completion": "{{ better }}", "rejected": "{{ worse }}", "wanted": None}
+
+
 @pytest.mark.parametrize(("worse", "rejected"), [("no idea", "no idea"), ("", None)])
 def test_a_written_answer_may_have_one_that_was_not_preferred(worse: str, rejected: str | None) -> None:
-    declared = _mapping(**COMMON | {"kind": "text", "completion": "{{ better }}", "rejected": "{{ worse }}"})
+    declared = _mapping(**COMMON | PREFERRED)
     row = _content(declared, {"text": "q", "better": "K", "worse": worse})
     assert (row["completion"], row["rejected"], row["label"]) == ("K", rejected, None)
     assert mapping.columns(declared, "t") == {"text", "better", "worse"}
@@ -171,6 +174,41 @@ def test_a_written_answer_may_have_one_that_was_not_preferred(worse: str, reject
 def test_nothing_tagged_is_said_so_and_columns_of_words_and_tags_are_asked_for() -> None:
     assert _content(_mapping(**TAGS), {"words": ["a"], "marks": ["O"]})["completion"] == "none"
     assert mapping.columns(_mapping(**TAGS), "t") == {"words", "marks"}
+
+
+THUMBS = COMMON | {"kind": "text", "completion": "{{ answer }}", "rejected": None}
+THUMB = {"thumb": "{{ thumb }}", "values": {"up": True, "True": True, "down": False}}
+
+
+@given(st.text(), st.one_of(st.sampled_from(["up", "down", " up ", True, False, None]), st.text()))
+def test_a_thumb_is_known_or_no_row_and_puts_the_answer_on_one_side(answer: str, thumb: Any) -> None:
+    record = {"text": "q", "answer": answer, "thumb": thumb}
+    plain = _content(_mapping(**THUMBS | {"wanted": None}), record)
+    assert (plain["completion"], plain["rejected"]) == (answer.strip(), None)
+    declared = _mapping(**THUMBS | {"wanted": THUMB})
+    said = "" if thumb is None else str(thumb).strip()
+    if said not in THUMB["values"]:
+        with pytest.raises(answers.Unfit) as unfit:
+            _content(declared, record)
+        assert (unfit.value.reason, unfit.value.detail) == ("unknown_thumb", said[: answers.LONGEST])
+        return
+    row = _content(declared, record)
+    if said == "down":
+        assert row == plain | {"completion": None, "rejected": answer.strip()}
+    else:
+        assert row == plain
+    assert mapping.columns(declared, "t") == {"text", "answer", "thumb"}
+
+
+def test_a_thumbs_template_is_one_of_the_mapping() -> None:
+    declared = _mapping(**THUMBS | {"wanted": THUMB | {"thumb": "{{ thumb"}})
+    with pytest.raises(DataError, match="not a template") as raised:
+        mapping.columns(declared, "t")
+    assert raised.value.where == "prepare.tasks.t.wanted.thumb, line 1 of the template"
+    with pytest.raises(ValueError, match="set rejected: null"):
+        _mapping(**THUMBS | {"wanted": THUMB, "rejected": "{{ worse }}"})
+    with pytest.raises(ValueError, match="at least 1 item"):
+        _mapping(**THUMBS | {"wanted": THUMB | {"values": {}}})
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["O", "", "B-X", "I-X", "E-Y", "S-X", "Y"]))))

@@ -376,6 +376,45 @@ def test_kto_without_both_classes_or_with_answers_alone_is_refused(tmp_path: Pat
     assert "align.micro_batch_size: must be 2 or more" in said
 
 
+def _with_thumbs(text: str, values: str) -> str:
+    """The tasks that align learns from have thumbs: dialogues is one of them, and it is the only one."""
+    text = text.replace("tasks: [stress, exam]", "tasks: [dialogues]")
+    return re.sub(r"wanted: null.*", f'wanted: {{thumb: "{{{{ thumb }}}}", values: {values}}}', text)
+
+
+@pytest.mark.parametrize(
+    ("values", "lack"),
+    [
+        ("{up: true, down: false}", None),
+        ("{up: true}", "rejected answers"),
+        ("{down: false}", "answers that are wanted"),
+    ],
+)
+def test_kto_takes_thumbs_of_both_kinds(tmp_path: Path, values: str, lack: str | None) -> None:
+    text = _with_thumbs(_aligned_by("kto", KTO), values)
+    if lack is None:
+        assert _load(tmp_path, text).prepare.tasks["dialogues"].wanted
+    else:
+        assert f"align.tasks: none has {lack}: KTO learns" in _problems(tmp_path, text)
+
+
+def test_thumbs_are_no_pairs_and_unwanted_ones_alone_nothing_to_imitate(tmp_path: Path) -> None:
+    text = _with_thumbs(TEXT, "{up: true, down: false}").replace(
+        "reward: # a reward model from preference pairs (TRL), for align; enabled: false makes none\n  enabled: false",
+        "reward:\n  enabled: true",
+    )
+    said = _problems(tmp_path, text)
+    for section in ("reward", "align"):
+        assert f"{section}.tasks.0: `dialogues` has single answers, wanted or not, and no pairs: take align" in said
+    tree = YAML(typ="safe").load(_with_thumbs(_aligned_by("kto", KTO), "{down: false}"))
+    tree["prepare"]["tasks"] = {"dialogues": tree["prepare"]["tasks"]["dialogues"]}
+    assert "prepare.tasks: all answers are unwanted (`wanted`), and sft imitates" in _problems(
+        tmp_path, json.dumps(tree)
+    )
+    tree["prepare"]["tasks"]["dialogues"]["wanted"]["thumb"] = "{{ thumb"
+    assert "prepare.tasks.dialogues.wanted.thumb: not a template" in _problems(tmp_path, json.dumps(tree))
+
+
 def test_a_loss_that_need_not_fall_is_not_watched_and_a_reward_model_is_whole(tmp_path: Path) -> None:
     text = _aligned_by("grpo", GRPO.replace("REWARD", RIGHT)).replace(
         "divergence: null", "divergence: {window: 5, factor: 2.0}"

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from clew.cleaning.finding import TEXTS, Context, Finding, Findings
+from clew.rows import is_unwanted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,7 +84,8 @@ def find(rows: pa.Table, rule: HygieneRule, context: Context) -> Findings:  # no
             tokens = [(mend(token) if mend else token) or token for token in row["tokens"] or ()]
             changes = {"tokens": tokens} if tokens != (row["tokens"] or []) else None
             told = ", ".join(kinds)
-            if mend and not all(mend(text).strip() for text in (row["text"], row["completion"]) if text):
+            answer = row["rejected"] if is_unwanted(row) else row["completion"]
+            if mend and not all(mend(text).strip() for text in (row["text"], answer) if text):
                 found[position] = Finding("drop", detail=f"nothing but {told}", start=start, end=end)
                 continue
             found[position] = Finding(rule.action, detail=told, start=start, end=end, mend=mend, changes=changes)

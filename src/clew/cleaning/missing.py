@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from clew.cleaning.finding import Context, Finding, Findings
 from clew.errors import DataError
+from clew.rows import is_unwanted
 
 if TYPE_CHECKING:
     from clew.cleaning.store import Rows
@@ -26,13 +28,15 @@ Place = tuple[str, str]
 def find(rows: Rows, rule: MissingRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
     """Rows in which a field is empty or blank: of a row with choices its label, of another its completion.
 
-    What `rule` says of the field happens: the row is dropped, the field is filled, or DataError is raised.
+    An answer that was not wanted stands for the completion. What `rule` says of the field happens: the row is dropped,
+    the field is filled, or DataError is raised. An answer that was not wanted is dropped and not filled.
     """
     empty: dict[int, list[str]] = {}
-    for start, batch in rows.batches([*FIELDS, "choices"]):
+    for start, batch in rows.batches([*FIELDS, "choices", "rejected"]):
         labelled = batch["choices"].is_valid().to_pylist()
+        said = {"completion": pc.coalesce(batch["completion"], batch["rejected"])}
         for name in FIELDS:
-            for position, value in enumerate(batch[name].to_pylist()):
+            for position, value in enumerate(said.get(name, batch[name]).to_pylist()):
                 if _is_blank(value) and name != ("completion" if labelled[position] else "label"):
                     empty.setdefault(start + position, []).append(name)
     if not empty:
@@ -40,10 +44,12 @@ def find(rows: Rows, rule: MissingRule, context: Context) -> Findings:  # noqa: 
     fates = {name: getattr(rule, name) for name in FIELDS}
     fillings = {name: _filling(fate, rows, name) for name, fate in fates.items() if not isinstance(fate, str)}
     found = {}
-    concerned = rows.take(np.array(sorted(empty)), ["task", "source", "choices", "row_id", "origin"]).to_pylist()
+    columns = ["task", "source", "choices", "row_id", "origin", "completion", "rejected"]
+    concerned = rows.take(np.array(sorted(empty)), columns).to_pylist()
     for position, row in zip(sorted(empty), concerned, strict=True):
         place = row["task"], row["source"]
-        filled = {name: fillings[name](place) for name in empty[position] if name in fillings}
+        left = {"completion"} if is_unwanted(row) else set()
+        filled = {name: fillings[name](place) for name in empty[position] if name in fillings.keys() - left}
         lacking = [name for name in empty[position] if not filled.get(name)]
         if failing := [name for name in lacking if fates[name] == "fail"]:
             raise _failure(row, failing)

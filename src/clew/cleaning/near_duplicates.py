@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator, Set
+from functools import partial
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
@@ -10,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clew import similarity
+from clew.cleaning import duplicates
 from clew.cleaning.finding import Context, Finding, Findings, where
 
 if TYPE_CHECKING:
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 def find(rows: Rows, rule: NearDuplicatesRule, context: Context) -> Findings:
     """All rows of a cluster but its first; `cluster` is the first's row_id for all of them, whatever the action.
 
+    In a task with answers that were not wanted, a copy is a row with the same judged answer, too (duplicates.judged).
+
     A row's score is the highest threshold at which it would still be found (similarity.lasting): the Jaccard similarity
     to the nearest earlier row, unless a chain of rows links it better to one. NaN where a text has no words.
     """
@@ -29,27 +35,42 @@ def find(rows: Rows, rule: NearDuplicatesRule, context: Context) -> Findings:
     codes: dict[str, int] = {}
     tasks = np.fromiter((codes.setdefault(task, len(codes)) for task in rows.values("task")), np.int32, n)
     texts = similarity.Texts(n, lambda: (batch["text"].combine_chunks() for _, batch in rows.batches(["text"])))
-    pairs = similarity.near_pairs(texts, rule.threshold, rule.shingle, rule.permutations, context.seed, within=tasks)
+    near_pairs = partial(similarity.near_pairs, texts, rule.threshold, rule.shingle, rule.permutations, context.seed)
+    pairs = near_pairs(within=tasks)
     firsts = similarity.clusters(n, pairs, rule.threshold)
-    scores = similarity.lasting(n, pairs)
-    later = np.flatnonzero(firsts != np.arange(n))
-    members = np.union1d(later, firsts[later])
+    linked = np.flatnonzero(firsts != np.arange(n))
+    members = np.union1d(linked, firsts[linked])
     labels = _labels(rows, firsts, members)
     cluster = _cluster(rows, firsts, members)
-    ids = cluster.take(pa.array(later)).to_pylist()
+    later, ids = linked, cluster.take(pa.array(linked)).to_pylist()
+    if judging := duplicates.judging(rows):
+        pairs = near_pairs(within=np.fromiter(_judged(rows, judging), np.int64, n))
+        copy_of = similarity.clusters(n, pairs, rule.threshold)
+        later = np.flatnonzero(copy_of != np.arange(n))
+        ids = _cluster(rows, copy_of, np.union1d(later, copy_of[later])).take(pa.array(later)).to_pylist()
+    scores = similarity.lasting(n, pairs)
     found = {
         position: Finding(rule.action, float(scores[position]), rule.threshold, _detail(first_id, labels.get(first)))
         for position, first_id, first in zip(later.tolist(), ids, firsts[later].tolist(), strict=True)
     }
     sizes = np.bincount(firsts[members], minlength=1)
     figures = {
-        "clusters": len(members) - len(later),
+        "clusters": len(members) - len(linked),
         "rows": len(members),
         "largest": int(sizes.max()),
         "labels_differ": len(labels),
     }
     scores[where(rows, ["text"], _wordless)] = np.nan
     return Findings(found, scores, figures, {"cluster": cluster})
+
+
+def _judged(rows: Rows, tasks: Set[str]) -> Iterator[int]:
+    """A number for each row: the same where task and judged answer are."""
+    known: dict[bytes, int] = {}
+    for _, batch in rows.batches(duplicates.ANSWERS):
+        for row in batch.to_pylist():
+            key = repr((row["task"], duplicates.judged(row, tasks))).encode()
+            yield known.setdefault(hashlib.blake2b(key, digest_size=16).digest(), len(known))
 
 
 def _detail(first: str, labels: str | None) -> str:

@@ -37,7 +37,7 @@ def find(rows: Rows, rule: PreferencesRule, context: Context) -> Findings:
     scores = np.full(len(rows), np.nan, dtype=np.float32)
     for task in rule.tasks:
         where = f"clean.preferences.tasks: {task}"
-        positions = positions_where(rows, ["task", "rejected"], partial(_is_paired, task))
+        positions = positions_where(rows, ["task", "completion", "rejected"], partial(_is_paired, task))
         pairs = rows.take(positions, ["completion", "rejected", "cluster"])
         doubted, own, accuracy = doubts(pairs, rule.folds, context, where)
         action = label_noise.decided(accuracy, rule.min_accuracy, rule.otherwise)
@@ -53,7 +53,8 @@ def find(rows: Rows, rule: PreferencesRule, context: Context) -> Findings:
 
 
 def _is_paired(task: str, batch: pa.Table) -> pa.ChunkedArray:
-    return pc.and_(pc.equal(batch["task"], task), batch["rejected"].is_valid())
+    both = pc.and_(batch["completion"].is_valid(), batch["rejected"].is_valid())
+    return pc.and_(pc.equal(batch["task"], task), both)
 
 
 def doubts(

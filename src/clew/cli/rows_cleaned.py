@@ -41,11 +41,16 @@ def explain(row_id: str, as_json: bool) -> None:
 
 
 def _story(one: Explained) -> Iterator[str]:
+    from clew.rows import is_unwanted
+
     row = one.row
     origin = row["origin"]
     yield f"{row['row_id']}  {row['task']}, from {row['source']}/{origin['file']} record {origin['record']}"
     yield f"  text: {_short(row['text'] or '')}"
-    yield f"  answer: {_short(row['completion'] or '')}"
+    if is_unwanted(row):
+        yield f"  unwanted answer: {_short(row['rejected'])}"
+    else:
+        yield f"  answer: {_short(row['completion'] or '')}"
     if row["parent_ids"]:
         yield f"  made from: {', '.join(row['parent_ids'])}"
     for stage, entry in one.entries:

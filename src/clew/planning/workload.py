@@ -51,6 +51,8 @@ def sft(p: params.Params, settings: Settings, tokenizer: Any, train: Path | None
 
     found = []
     for row in rows.read(train):
+        if rows.is_unwanted(row):
+            continue
         example = _encoded(data, tokenizer, row, settings.max_length)
         if example is not None:
             found.append(example)

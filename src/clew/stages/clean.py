@@ -94,8 +94,9 @@ def _options(letters: Sequence[str] | None, prompt: Sequence[Mapping[str, str]])
 def _check_answers(seen: Rows) -> None:
     """Raise DataError where rows are left without an answer, which nothing can be learnt from."""
     count, first = 0, None
-    for _, batch in seen.batches(["completion", "origin"]):
-        empty = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(batch["completion"]), ""), True)
+    for _, batch in seen.batches(["completion", "rejected", "origin"]):
+        answers = pc.coalesce(batch["completion"], batch["rejected"])
+        empty = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(answers), ""), True)
         lacking = np.flatnonzero(empty)
         count += len(lacking)
         if first is None and len(lacking):

@@ -56,6 +56,7 @@ class Tally:
 
     reasons: Counter[str | None] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
+    unwanted: int = 0
     imputed: int = 0
     files: set[str] = field(default_factory=set)
     first: Unfit | None = None
@@ -64,6 +65,7 @@ class Tally:
         """Count one more part."""
         self.reasons += part.reasons
         self.labels += part.labels
+        self.unwanted += part.unwanted
         self.imputed += part.imputed
         self.files.add(part.file)
         self.first = self.first or part.first
@@ -106,6 +108,8 @@ class Tally:
         if declared.kind in ("label", "labels"):
             found["labels"] = {label: self.labels[label] for label in declared.values.values()}
             found["unlabelled"] = self.reasons[None] - self.labels.total()
+        if getattr(declared, "wanted", None):
+            found["answers"] = {"wanted": self.reasons[None] - self.unwanted, "unwanted": self.unwanted}
         return found
 
 

@@ -48,14 +48,14 @@ class Decided(NamedTuple):
 
 
 def run(select: params.Select, seed: int) -> dict[str, Any]:
-    """Keep the best rows of each task, the shares of its labels as they are."""
+    """Keep the best rows of each task, the shares of its labels (of judged answers, the wanted) as they are."""
     if not select.enabled:
         with io.replace_file(paths.SELECTED) as aside:
             shutil.copyfile(TRAIN, aside)
         ledger.write("select", [], rows_in=0, rows_out=0)
         io.write_json(paths.SELECT_METRICS, {"enabled": False})
         return {}
-    before = io.read_table(TRAIN, rows.SCHEMA, READ)
+    before, _ = rows.classes(TRAIN, io.read_table(TRAIN, rows.SCHEMA, READ))
     scores = _scores(before, select.score, seed)
     decided = Decided(np.full(len(before), KEPT, dtype="i1"), np.full(len(before), np.nan))
     figures: dict[str, Any] = {"enabled": True, "tasks": {}}

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from clew import params
 
 VALID = paths.SPLITS / "valid.parquet"
+UNWANTED = "unwanted"
+"""The rule by which an answer that was not wanted is left out."""
 INPUTS = (paths.BASE, paths.TRAIN, VALID)
 
 
@@ -37,12 +39,16 @@ def run(sft: params.Sft, model: params.Model, seed: int) -> dict[str, Any]:
         return _encoder(sft, seed, where)
     tokenizer = device.load_tokenizer(paths.BASE)
     entries: list[dict[str, Any]] = []
+    in_valid: list[dict[str, Any]] = []
     train = _examples(tokenizer, paths.TRAIN, sft.max_length, entries)
-    valid = [data.with_weight(example, 1.0) for example in _examples(tokenizer, VALID, sft.max_length, [])]
+    valid = [data.with_weight(example, 1.0) for example in _examples(tokenizer, VALID, sft.max_length, in_valid)]
+    unwanted = {
+        side: sum(entry["rule"] == UNWANTED for entry in of) for side, of in (("train", entries), ("valid", in_valid))
+    }
     order = data.feeding_order([len(example) for example in train], sft.batch_size, sft.epochs, seed, "sft.epochs")
     with checkpoints.folder("sft", INPUTS, sft.model_dump_json(), seed, f"{where.name} {where.precision}") as folder:
         settled = memory.settle(sft, folder, paths.BASE, max(len(example) for example in train), where)
-        facts = _train(settled, seed, where, folder, tokenizer, train, valid, order)
+        facts = _train(settled, seed, where, folder, tokenizer, train, valid, order, unwanted)
     ledger.write("sft", entries, rows_in=len(entries), rows_out=len(train))
     return facts
 
@@ -73,13 +79,16 @@ def _train(
     train: Sequence[data.Example],
     valid: Sequence[data.Example],
     order: Sequence[int],
+    unwanted: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Train, write the model and its figures, and say what is volatile."""
+    """Train, write the model and its figures, and say what is volatile. unwanted: rows left out of each side."""
     trainer, adapter = _trainer(sft, seed, where, folder, tokenizer, train, valid, order)
     data.prove_completion_only(tokenizer, train[:10], trainer.data_collator(list(training.make_dataset(train[:10]))))
     write = partial(loop.write_model, paths.BASE, adapter, merge=sft.merge)
     fitted, fed, facts = _fit(sft, folder, trainer, train, write)
     metrics = _metrics(fitted, train, valid, fed)
+    if any(unwanted.values()):
+        metrics["rows"]["unwanted"] = unwanted
     if sft.method == "qlora":
         metrics["valid_loss"]["on_full_base"] = _loss_on_full_base(sft, seed, where, folder, tokenizer, valid)
     io.write_json(paths.SFT_METRICS, metrics)
@@ -119,10 +128,13 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _examples(tokenizer: Any, path: Path, max_length: int, entries: list[dict[str, Any]]) -> list[data.Example]:
-    """The rows that fit, in tokens. What became of each is added to `entries`."""
+    """The rows that fit, in tokens, but for answers that were not wanted. What became of each is added to `entries`."""
     examples: list[data.Example] = []
     last: DataError | None = None
     for row in _rows(path):
+        if rows.is_unwanted(row):
+            entries.append(ledger.entry(row, "sft", "dropped", UNWANTED))
+            continue
         try:
             example = data.encode(tokenizer, row, max_length, "sft.max_length")
         except data.TooLong as error:
@@ -132,8 +144,12 @@ def _examples(tokenizer: Any, path: Path, max_length: int, entries: list[dict[st
         examples.append(example)
         rule = "cut" if example.cut else None
         entries.append(ledger.entry(row, "sft", "changed" if rule else "kept", rule))
-    if last and not examples:
-        raise last
+    if not examples:
+        raise last or DataError(
+            f"all {len(entries)} answers are unwanted, and there is none to imitate",
+            where=str(path),
+            fix="Bring answers that were wanted (prepare.tasks.<task>.wanted), or other tasks, to this side.",
+        )
     return examples
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from clew import params
 
 READ = ("row_id", "source", "origin", "task", "text", "label", "cluster", "parent_ids")
-RULES = ("", "limit", "leak", "contamination")
+RULES = ("", "limit", "leak", "contamination", "unwanted")
 """Why a row is dropped; its code is its place here."""
-KEPT, LIMIT, LEAK, CONTAMINATION = range(4)
+KEPT, LIMIT, LEAK, CONTAMINATION, UNWANTED = range(5)
 ENOUGH = 100
 """Rows of a task and label below which its shares are chance, and are not told."""
 EXAMPLES, SHOWN = 3, 60
@@ -37,14 +37,20 @@ class Dropped(NamedTuple):
 
 
 def run(split: params.Split, seed: int) -> dict[str, Any]:
-    """Give each row its side by its group, keep each task within its limits, and look for what train knows of test."""
+    """Give each row its side by its group, keep each task within its limits, and look for what train knows of test.
+
+    An answer that was not wanted is nothing to test a model by: such rows are dropped from the test side.
+    """
     drawn = _drawn(seed)
     before = io.read_table(paths.CLEAN, rows.SCHEMA, READ)
     before = before.set_column(READ.index("text"), "text", before["text"].cast(pa.large_string()))
+    before, unwanted = rows.classes(paths.CLEAN, before)
     group = splitting.linked(drawn.group, before["cluster"])
     sides = splitting.sides(group, split)
-    stays = splitting.within_limits(before, sides, drawn.own, split.limits)
-    dropped = Dropped(np.where(stays, KEPT, LIMIT).astype("i1"), np.full(len(before), np.nan))
+    useless = unwanted & (sides == TEST)
+    stays = splitting.within_limits(before, np.where(useless, len(SIDES), sides).astype("i1"), drawn.own, split.limits)
+    why = np.select([useless, ~stays], [UNWANTED, LIMIT], KEPT).astype("i1")
+    dropped = Dropped(why, np.full(len(before), np.nan))
     _check_sides(before, drawn.group, sides, dropped)
     near = _drop_leaks(before, sides, dropped, split.leakage, seed)
     contaminated = _drop_contamination(before, sides, dropped, split.contamination)
@@ -57,7 +63,11 @@ def run(split: params.Split, seed: int) -> dict[str, Any]:
         "deviation": _deviation(before, sides, split),
         "leakage": {"exact": 0, **near},
         "contamination": contaminated,
-        "dropped": {rule: int((dropped.why == code).sum()) for code, rule in enumerate(RULES) if rule},
+        "dropped": {
+            rule: int((dropped.why == code).sum())
+            for code, rule in enumerate(RULES)
+            if rule and (code != UNWANTED or unwanted.any())
+        },
     }
     io.write_json(paths.SPLIT_METRICS, figures)
     return {side: int((kept & (sides == code)).sum()) for code, side in enumerate(SIDES)}

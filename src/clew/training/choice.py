@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from clew import ledger
 from clew.errors import DataError
+from clew.rows import is_unwanted
 
 Row = Mapping[str, Any]
 Item = TypeVar("Item")
@@ -102,6 +103,12 @@ def _none(task: str, reasons: Sequence[tuple[str, str | None]], where: str) -> D
             where=where,
             fix=f"Set prepare.tasks.{task}.rejected: true, take the task out, or set {stage}.enabled: false.",
         )
+    if why <= {"no_rejected_answer", "no_wanted_answer"}:
+        return DataError(
+            f"no training row of task `{task}` has both a wanted and an unwanted answer",
+            where=where,
+            fix="Learn from them by align.algorithm: kto, which needs no pairs, or take the task out.",
+        )
     told = ", ".join(sorted(f"{rule} {sum(one == rule for one, _ in reasons)}" for rule in why))
     return DataError(
         f"no training row of task `{task}` can be used ({told})",
@@ -139,6 +146,8 @@ def check_pair(row: Row) -> None:
     """Raise Unfit for a row that is no preference pair: an answer is missing or empty, or both are the same."""
     if row["rejected"] is None:
         raise Unfit("no_rejected_answer")
+    if is_unwanted(row):
+        raise Unfit("no_wanted_answer")
     for side in ("completion", "rejected"):
         if not (row[side] or "").strip():
             raise Unfit("empty_answer", side)

@@ -23,6 +23,7 @@ WRITTEN = TASK | {
     "text": "{{ question }}",
     "completion": "{{ answer }}",
     "rejected": None,
+    "wanted": None,
 }
 LABELLED = TASK | {
     "kind": "label",

@@ -110,6 +110,7 @@ def test_params_refuse_a_task_whose_numbers_would_stand_where_the_size_does() ->
         "system": None,
         "completion": "{{ a }}",
         "rejected": None,
+        "wanted": None,
     }
     mapping |= {"prompt": "{{ q }}", "text": "{{ q }}", "groups": {}, "missing": {}}
     tasks = {name: params.TextMapping.model_validate(mapping) for name in ("models", "model")}

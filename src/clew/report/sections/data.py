@@ -41,6 +41,7 @@ RULES = {
     "token_labels": "a classifier doubts a word's tag",
     "preferences": "the rejected answer may be the better one",
     "review": "a person decided",
+    "unwanted": "an answer that was not wanted, which nothing is tested by and sft does not imitate",
     "limit": "beyond the number of rows asked for (split.limits)",
     "leak": "nearly the same text is in validation or test",
     "contamination": "shares phrases with a test text that is mostly in train",
