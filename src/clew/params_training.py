@@ -246,6 +246,8 @@ class Kto(Section):
     unwanted_weight: Positive
     """Of those of unwanted ones. The paper wants wanted_weight times the number of wanted answers, by the same of the
     others, within 1 to 4/3."""
+    row_weights: bool
+    """Whether an answer counts as much as its row weighs, in the loss and in the estimate of how far the model went."""
 
 
 class ModelReward(Section):

@@ -315,7 +315,7 @@ def test_a_template_of_multiple_choice_may_use_the_prompt(tmp_path: Path) -> Non
     assert _load(tmp_path, json.dumps(tree)).augment.tasks["exam"].prompts
 
 
-KTO = "{beta: 0.1, wanted_weight: 1.0, unwanted_weight: 1.0}"
+KTO = "{beta: 0.1, wanted_weight: 1.0, unwanted_weight: 1.0, row_weights: false}"
 GRPO = (
     "{generations: 4, max_new_tokens: 32, temperature: 1.0, beta: 0.04, epsilon: 0.2, loss: dapo, scale_rewards: group,"
     " hacking: {steps: 5, length: 1.5, repetition: 0.1, distinct: 0.2, kl: 1.0}, rewards: [REWARD]}"

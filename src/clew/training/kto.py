@@ -44,10 +44,10 @@ def plan(align: params.Align, own: params.Kto, where: device.Device, tokenizer: 
 
     chosen = choice.choose(rows, align.tasks, align.rows, check, fit, "align.tasks")
     answers = [answer for found in chosen.items for answer in found]
-    classes = Counter(answer.wanted for answer in answers)
+    classes = Counter(answer.wanted for answer in answers if answer.example.weight or not own.row_weights)
     if len(classes) < 2:
         raise DataError(
-            f"all {len(answers)} answers are {'wanted' if classes[True] else 'unwanted'}: KTO learns from both",
+            f"all {classes.total()} answers are {'wanted' if classes[True] else 'unwanted'}: KTO learns from both",
             where="align.tasks",
             fix="Map rejected answers under prepare, or take algorithm: grpo, which needs none.",
         )
@@ -67,17 +67,19 @@ def plan(align: params.Align, own: params.Kto, where: device.Device, tokenizer: 
             undesirable_weight=own.unwanted_weight,
             precompute_ref_log_probs=True,
         )
-        trainer = make_trainer_class()(
+        trainer = make_trainer_class(weighted=own.row_weights)(
             model=model,
             args=loop.single_gpu(config),
             data_collator=make_collator(tokenizer.pad_token_id),
-            train_dataset=make_dataset(answers, order, micro),
+            train_dataset=make_dataset(answers, order, micro, weighted=own.row_weights),
             processing_class=tokenizer,
             peft_config=adapter,
         )
         if adapter is not None:
             with where.autocast():  # flash attention takes no float32
-                lesson.prove_reference(trainer.model, trainer.data_collator(list(make_dataset(answers, order[:1], 1))))
+                lesson.prove_reference(
+                    trainer.model, trainer.data_collator(list(make_dataset(answers, order[:1], 1, weighted=False)))
+                )
         return trainer
 
     return Lesson(
@@ -126,39 +128,47 @@ def rated(tokenizer: Any, row: choice.Row, max_length: int) -> list[Rated]:
         raise choice.Unfit("too_long", error.what) from None
 
 
-def make_dataset(answers: Sequence[Rated], order: Sequence[int], micro_batch_size: int) -> Any:
-    """The answers in the columns that TRL's collator reads, in the order in which they are fed.
+def make_dataset(answers: Sequence[Rated], order: Sequence[int], micro_batch_size: int, *, weighted: bool) -> Any:
+    """The answers in the columns that the collator reads, in the order in which they are fed.
 
     `KL_completion_ids`: the answer of the one before in the same micro-batch (of the first, the last's), as TRL takes
-    it to estimate how far the model has moved (Ethayarajh et al., 2024, section 4.1).
+    it to estimate how far the model has moved (Ethayarajh et al., 2024, section 4.1). weighted: answers of weight 0 are
+    passed over, as if they were not there.
     """
     from datasets import Dataset
 
     fed = [answers[index] for index in order]
     other: list[list[int]] = []
     for start in range(0, len(fed), micro_batch_size):
-        batch = [answer.example.completion for answer in fed[start : start + micro_batch_size]]
-        other += [batch[-1], *batch[:-1]]
+        batch = fed[start : start + micro_batch_size]
+        there = [at for at, answer in enumerate(batch) if answer.example.weight or not weighted]
+        before = {at: batch[there[place - 1]] for place, at in enumerate(there)}
+        other += [before.get(at, answer).example.completion for at, answer in enumerate(batch)]
     return Dataset.from_dict(
         {
             "prompt_ids": [answer.example.prompt for answer in fed],
             "completion_ids": [answer.example.completion for answer in fed],
             "label": [answer.wanted for answer in fed],
             "KL_completion_ids": other,
+            "weight": [answer.example.weight for answer in fed],
             "example": list(order),
         }
     )
 
 
 def make_collator(pad_token_id: int) -> Any:
-    """TRL's own collator, with `examples`: of which answer each token is."""
+    """TRL's own collator, with the rows' `weights` and `examples`: of which answer each token is."""
     from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 
     return feeding.collator(DataCollatorForUnpairedPreference(pad_token_id=pad_token_id))
 
 
-def make_trainer_class() -> Any:
-    """KTOTrainer that takes answers in tokens, already paired with others, and keeps the reference in memory."""
+def make_trainer_class(*, weighted: bool) -> Any:
+    """KTOTrainer that takes answers in tokens, already paired with others, and keeps the reference in memory.
+
+    weighted: the loss is the mean over the answers of a step, and how far the model has moved the mean over those of a
+    micro-batch, each counted as much as its row weighs.
+    """
     from trl import KTOTrainer
 
     class AnswerTrainer(loop.Quiet, KTOTrainer):  # type: ignore[misc]
@@ -168,6 +178,8 @@ def make_trainer_class() -> Any:
 
         def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
             self.fed.add(inputs.pop("examples"), inputs["completion_mask"].bool())
+            if not weighted:
+                del inputs["weights"]
             return super().training_step(model, inputs, *args, **options)
 
         def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
@@ -176,7 +188,42 @@ def make_trainer_class() -> Any:
         def _precompute_ref_logps(self, dataset: Any, _: str, batch_size: int) -> Any:
             return lesson.with_reference(self, dataset, batch_size, ("ref_logps", "ref_KL_logps"))
 
-    return AnswerTrainer
+    class WeightedTrainer(AnswerTrainer):
+        """See `make_trainer_class`. TRL multiplies losses by `desirable_weight` and `undesirable_weight`, which may as
+        well be tensors, one number an answer."""
+
+        loss_is_scaled_for_ga = True  # by the weights of the whole step
+        weights: Any
+
+        def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: Any) -> Any:
+            return sum(batch["weights"].sum() for batch in batch_samples).to(device)
+
+        def _compute_kl_logps(self, model: Any, batch: dict[str, Any]) -> Any:
+            moved = super()._compute_kl_logps(model, batch) - batch["ref_KL_logps"]
+            mean = (moved * self.weights).sum() / _positive(self.weights.sum())
+            batch["ref_KL_logps"] = moved.new_zeros(moved.shape)  # TRL subtracts it from what is returned here
+            return mean.expand(moved.shape)
+
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: dict[str, Any],
+            return_outputs: bool = False,  # noqa: ARG002 - Trainer's signature
+            num_items_in_batch: Any = None,
+        ) -> Any:
+            self.weights = inputs.pop("weights")
+            total = self.weights.sum() if num_items_in_batch is None else num_items_in_batch
+            wanted = inputs["label"].bool()
+            self.desirable_weight = self.args.desirable_weight * self.weights[wanted]
+            self.undesirable_weight = self.args.undesirable_weight * self.weights[~wanted]
+            return super().compute_loss(model, inputs) * (len(wanted) / _positive(total))
+
+    return WeightedTrainer if weighted else AnswerTrainer
+
+
+def _positive(total: Any) -> Any:
+    """The total, or 1 where it is 0: what is divided by it is 0, too."""
+    return total.where(total > 0, total.new_ones(()))
 
 
 def _metrics(fitted: loop.Fitted, chosen: choice.Choice[Any], answers: Sequence[Rated], fed: int) -> dict[str, Any]:

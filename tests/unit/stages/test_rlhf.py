@@ -22,7 +22,7 @@ LORA = {**tiny_model.LORA, "dropout": 0.0}
 VOWELS = "def vowels(completions, rows):\n    return [sum(c in 'aeiou' for c in text) / 6 for text in completions]\n"
 FILE = {"kind": "file", "file": "mine.py", "function": "vowels", "weight": 1.0}
 MODEL = {"kind": "model", "weight": 1.0}
-KTO = {"beta": 0.1, "wanted_weight": 1.0, "unwanted_weight": 1.0}
+KTO = {"beta": 0.1, "wanted_weight": 1.0, "unwanted_weight": 1.0, "row_weights": False}
 HELD_OUT = {"rows": 6, "max_new_tokens": 4, "resamples": 200, "confidence": 0.95}
 
 
@@ -228,7 +228,7 @@ def test_kto_refuses_answers_that_are_all_wanted(here: Path) -> None:
 def test_kto_compares_an_answer_with_the_one_before_in_its_micro_batch() -> None:
     examples = [data.Example(str(n), [1, 2], [10 + n], 1.0, False) for n in range(5)]
     answers = [kto.Rated("stress", example, True) for example in examples]
-    made = kto.make_dataset(answers, [4, 0, 1, 2, 3], 2)
+    made = kto.make_dataset(answers, [4, 0, 1, 2, 3], 2, weighted=False)
     assert made["completion_ids"] == [[14], [10], [11], [12], [13]]
     assert made["KL_completion_ids"] == [[10], [14], [12], [11], [13]]
     assert made["example"] == [4, 0, 1, 2, 3]

@@ -37,7 +37,7 @@ TASK: dict[str, Any] = {
 }
 DEFAULT = params.load(ROOT / "params.yaml").clean.model_dump(mode="json") | {"label_noise": None}
 NO_RULE = dict.fromkeys(params.Clean.model_fields) | {"features": DEFAULT["features"], "downweight": 0.5}
-KTO = {"beta": 0.1, "wanted_weight": 1.0, "unwanted_weight": 1.0}
+KTO = {"beta": 0.1, "wanted_weight": 1.0, "unwanted_weight": 1.0, "row_weights": False}
 TOPICS = ("sleep", "coughs", "a sore knee", "burns", "warts", "colds", "fever", "hay fever")
 
 
