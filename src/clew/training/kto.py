@@ -169,6 +169,7 @@ def make_trainer_class(*, weighted: bool) -> Any:
     weighted: the loss is the mean over the answers of a step, and how far the model has moved the mean over those of a
     micro-batch, each counted as much as its row weighs.
     """
+    import torch
     from trl import KTOTrainer
 
     class AnswerTrainer(loop.Quiet, KTOTrainer):  # type: ignore[misc]
@@ -200,9 +201,10 @@ def make_trainer_class(*, weighted: bool) -> Any:
 
         def _compute_kl_logps(self, model: Any, batch: dict[str, Any]) -> Any:
             moved = super()._compute_kl_logps(model, batch) - batch["ref_KL_logps"]
-            mean = (moved * self.weights).sum() / _positive(self.weights.sum())
+            sums = torch.stack([(moved * self.weights).sum(), self.weights.sum()])
+            moved_by, total = self.accelerator.reduce(sums, reduction="sum")
             batch["ref_KL_logps"] = moved.new_zeros(moved.shape)  # TRL subtracts it from what is returned here
-            return mean.expand(moved.shape)
+            return (moved_by / _positive(total)).expand(moved.shape)
 
         def compute_loss(
             self,
