@@ -1,12 +1,14 @@
 """How fast sft trains, beside a bare TRL script, TRL's defaults and LLaMA-Factory: same model, rows and machine.
 
-    python benchmarks/training.py FOLDER [--rounds 3] [--llamafactory VENV/bin/python]
+    python benchmarks/training.py FOLDER [--rounds 3] [--steps 10] [--under "chrt -r 5"] [--llamafactory PYTHON]
 
 FOLDER holds what a finished default experiment made (data/train.parquet, data/splits/valid.parquet, models/base); it is
-only read. Every run is a process of its own of STEPS steps; the ways take turns (A B C … A B C …); medians of rounds.
+only read. Every run is a process of its own; the ways take turns (A B C … A B C …); medians of rounds. Where two
+ways feed the same batches their steps are also compared one by one, which the load of the machine disturbs least.
 
-- clew: `clew stage sft` as it stands, with a measurement of the validation loss and a checkpoint every EVERY steps.
-- clew, padding_free and bfd: the same with sft.packing.
+- clew: `clew stage sft` as it stands, with a measurement of the validation loss and a checkpoint every half of the
+  steps.
+- clew, padding_free and bfd: the same with sft.packing; of bfd as many sequences a step as hold about as many tokens.
 - bare: TRL's SFTTrainer with the same settings, the same rows in the same order, measurements and checkpoints.
 - bare, tuned: the same in the stage's environment (malloc) and with logits at labelled positions only: what is left
   between it and clew is clew's own work.
@@ -32,8 +34,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-STEPS, EVERY, VALID = 10, 5, 16
+STEPS = int(os.environ.get("BENCH_STEPS", "10"))
+EVERY, VALID = STEPS // 2, 16
+ROWS, TOKENS = 8, 8 * 160  # a step of the default experiment
 STARTED, RESULT = "BENCH_STARTED", "result.json"
+SAME_BATCHES = ("bare TRL", "bare TRL, tuned")
 
 
 def make_timer() -> Any:
@@ -80,6 +85,7 @@ def report(timer: Any, tokens: int, steps: int) -> None:
         "tokens/s": tokens / sum(step[0] for step in timer.steps),
         "tokens/s CPU": tokens / sum(step[1] for step in timer.steps),
         "tokens": tokens,
+        "steps": timer.steps,
     }
     Path(RESULT).write_text(json.dumps(found), encoding="utf-8")
 
@@ -266,12 +272,13 @@ def prepare(folder: Path, work: Path) -> None:
 
 
 def set_packing(packing: str) -> None:
-    """Write sft.packing into params.yaml."""
+    """Write sft.packing into params.yaml, and how many sequences a step has."""
     from ruamel.yaml import YAML
 
     yaml, file = YAML(), Path("params.yaml")
     tree = yaml.load(file.read_text(encoding="utf-8"))
-    tree["sft"]["packing"] = packing
+    size = (TOKENS // tree["sft"]["max_length"] or 1) if packing == "bfd" else ROWS
+    tree["sft"] |= {"packing": packing, "batch_size": size, "micro_batch_size": size}
     with file.open("w", encoding="utf-8") as target:
         yaml.dump(tree, target)
 
@@ -284,10 +291,11 @@ CHILDREN: dict[str, Callable[[], None]] = {
     "bare TRL, tuned": lambda: bare(tuned=True),
     "TRL's defaults": defaults,
 }
+PACKED = ("clew, padding_free", "clew, bfd")
 FACTORY = {"LLaMA-Factory, recommended": True, "LLaMA-Factory, same adapter": False}
 
 
-def run(way: str, number: int, python: str) -> dict[str, float]:
+def run(way: str, number: int, python: str, under: Sequence[str]) -> dict[str, Any]:
     """One process of this way, of this interpreter."""
     from clew import runtime
 
@@ -296,26 +304,28 @@ def run(way: str, number: int, python: str) -> dict[str, float]:
     Path(RESULT).unlink(missing_ok=True)
     environment = {**os.environ, "BENCH_ROUND": str(number)}
     environment |= runtime.OFFLINE | (runtime.ENVIRONMENT if "tuned" in way else {})
-    if way.startswith("clew"):
-        set_packing(way.partition(", ")[2] or "none")
+    set_packing(way.removeprefix("clew, ") if way in PACKED else "none")
     if way in FACTORY:
         write_llamafactory(recommended=FACTORY[way])
         environment |= {"PYTHONPATH": "", "DISABLE_VERSION_CHECK": "1"}
-    command = [python, str(Path(__file__).resolve()), ".", "--child", way]
+    command = [*under, python, str(Path(__file__).resolve()), ".", "--child", way]
     done = subprocess.run(
         command, env=environment | {STARTED: str(time.time())}, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])
-    found: dict[str, float] = json.loads(Path(RESULT).read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(Path(RESULT).read_text(encoding="utf-8"))
     return found
 
 
-def table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
-    """Medians of the rounds, and how much longer a step of clew takes (the median of the rounds' own ratios)."""
+def table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Medians of the rounds, and how much longer a step of clew takes (the median of the rounds' own ratios).
+
+    The last column: the median over the steps of all rounds of how long clew's is to the same step of the other.
+    """
     columns = ("start-up", "start-up CPU", "step", "step CPU", "step alone", "tokens/s", "tokens/s CPU")
-    print(f"\n| | n | {' | '.join(columns)} | clew's step, wall | CPU | clew's tokens/s |")
-    print(f"|---|---|{'---|' * (len(columns) + 3)}")
+    print(f"\n| | n | {' | '.join(columns)} | clew's step, wall | CPU | clew's tokens/s | step by step, wall | CPU |")
+    print(f"|---|---|{'---|' * (len(columns) + 5)}")
     ours = found["clew"]
     for way, runs in found.items():
         cells = [f"{statistics.median(one[name] for one in runs):.2f}" if name in runs[0] else "" for name in columns]
@@ -323,6 +333,10 @@ def table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
             ratios = [a[name] / b[name] for a, b in zip(ours, runs, strict=True) if name in b]
             mark = "{:.2f} ×" if inverse else "{:.3f}"
             cells.append(mark.format(statistics.median(ratios)) if ratios and way != "clew" else "")
+        pairs = [pair for a, b in zip(ours, runs, strict=True) for pair in zip(a["steps"], b["steps"], strict=False)]
+        for clock in (0, 1):
+            each = statistics.median(one[clock] / other[clock] for one, other in pairs)
+            cells.append(f"{each:.3f} (n = {len(pairs)})" if way in SAME_BATCHES else "")
         print(f"| {way} | {len(runs)} | {' | '.join(cells)} |")
 
 
@@ -333,6 +347,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--llamafactory", type=Path, help="the python of a virtual environment that has it")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--under", default="", help="what each run is started with, such as `chrt -r 5`")
     parser.add_argument("--ways", nargs="*", help="only these")
     parser.add_argument("--work", type=Path, default=ROOT / ".clew" / "bench" / "training")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -340,6 +356,9 @@ def main() -> None:
     if asked.child:
         (CHILDREN | dict.fromkeys(FACTORY, llamafactory))[asked.child]()
         return
+    if asked.steps != STEPS:
+        os.environ["BENCH_STEPS"] = str(asked.steps)
+        os.execv(sys.executable, sys.orig_argv)
     os.environ["OMP_NUM_THREADS"] = str(asked.threads)
     ways = dict.fromkeys(CHILDREN, sys.executable)
     if asked.llamafactory:
@@ -347,11 +366,11 @@ def main() -> None:
     if asked.ways:
         ways = {way: python for way, python in ways.items() if way in asked.ways}
     prepare(asked.folder.resolve(), asked.work)
-    found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+    found: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
     for number in range(asked.rounds):
         for way, python in ways.items():
-            found[way].append(run(way, number, python))
-            short = {name: round(value, 2) for name, value in found[way][-1].items()}
+            found[way].append(run(way, number, python, asked.under.split()))
+            short = {name: round(value, 2) for name, value in found[way][-1].items() if name != "steps"}
             print(f"{number} {way}: {short}", file=sys.stderr, flush=True)
     table(found)
 
