@@ -64,9 +64,9 @@ def smooth(found: Sequence[Point], window: int) -> list[Point]:
 
 
 def shown(value: float) -> str:
-    """As `words.number` has it, small ones too: a loss may be 0.0001.
+    """As `words.number` has it, small ones too: a loss may be 0.00015.
 
-    >>> shown(0.25), shown(0.00004)
-    ('0.25', '4e-05')
+    >>> shown(0.25), shown(0.00015)
+    ('0.25', '0.00015')
     """
-    return words.number(value) if value == 0 or abs(value) >= 0.002 else f"{value:.1g}".replace("-", "−", value < 0)
+    return words.number(value) if value == 0 or abs(value) >= 0.002 else f"{value:.2g}".replace("-", "−", value < 0)
