@@ -36,10 +36,11 @@ HELD = 1 << 24
 """… and that are in memory: for each so many, all texts are read once more."""
 MISSED = 0.01
 """The share of pairs just at the threshold that may be missed, at most."""
-SMALL, LEADERS = 16, 8
+SMALL, LEADERS, ACROSS = 16, 8, 1 << 21
 """In a bucket of up to SMALL texts all pairs are measured; in a larger one each text with the first LEADERS of the
-bucket (of its other side, where pairs of two sides are wanted) and with the one before it: a million texts from one
-template take time, not the square of it."""
+bucket and with the one before it: a million texts from one template take time, not the square of it. Where pairs of two
+sides are wanted, up to ACROSS pairs a band are measured, all of the smallest buckets; in the others each text with the
+first LEADERS of the other side."""
 
 _BETWEEN = r"[\p{P}\p{C}]+"
 
@@ -249,25 +250,40 @@ def _band_keys(
 def _within_buckets(keys: Hashes, apart: NDArray[np.bool_] | None) -> tuple[Positions, Positions]:
     """Pairs (left < right) of positions with the same key, of two sides if `apart` says which (n,) is on which.
 
-    All of a small bucket; of a large one a fixed number a text.
+    All of a small bucket; of a large one a fixed number a text (see ACROSS).
     """
     order = np.argsort(keys, kind="stable")
     same = np.concatenate([[False], keys[order][1:] == keys[order][:-1]])
     starts = np.flatnonzero(~same)
     sizes = np.diff(np.append(starts, len(keys)))
-    place = np.arange(len(keys)) - np.repeat(starts, sizes)
     size = np.repeat(sizes, sizes)
-    pairs = []
-    for back in range(1, SMALL):
-        here = np.flatnonzero((place >= back) & ((size <= SMALL) | (back == 1)))
-        pairs.append((order[here - back], order[here]))
-    large = order[size > SMALL]
-    pairs += _with_leaders(large, sizes[sizes > SMALL], None if apart is None else apart[large])
+    if apart is None:
+        place = np.arange(len(keys)) - np.repeat(starts, sizes)
+        pairs = []
+        for back in range(1, SMALL):
+            here = np.flatnonzero((place >= back) & ((size <= SMALL) | (back == 1)))
+            pairs.append((order[here - back], order[here]))
+        pairs += _with_leaders(order[size > SMALL], sizes[sizes > SMALL], None)
+    else:
+        there = np.add.reduceat(apart[order], starts) if len(keys) else starts
+        products = there * (sizes - there)
+        smallest = np.argsort(products, kind="stable")
+        whole = np.empty(len(sizes), dtype=bool)
+        whole[smallest] = np.cumsum(products[smallest]) <= ACROSS
+        inside = np.repeat(whole, sizes)
+        pairs = [_across(order[inside], sizes[whole], apart[order[inside]])]
+        pairs += _with_leaders(order[~inside], sizes[~whole], apart[order[~inside]])
     left, right = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    if apart is not None:
-        across = apart[left] != apart[right]
-        left, right = left[across], right[across]
     return np.minimum(left, right), np.maximum(left, right)
+
+
+def _across(texts: Positions, sizes: Positions, apart: NDArray[np.bool_]) -> tuple[Positions, Positions]:
+    """All pairs of two sides, bucket by bucket: these stand one after the other in `texts`, `sizes` long."""
+    bucket = np.repeat(np.arange(len(sizes)), sizes)
+    one, other = np.flatnonzero(~apart), np.flatnonzero(apart)
+    counts = np.bincount(bucket[other], minlength=len(sizes))
+    starts, number = np.cumsum(counts) - counts, counts[bucket[one]]
+    return texts[np.repeat(one, number)], texts[other[_ranges(starts[bucket[one]], number)]]
 
 
 def _with_leaders(

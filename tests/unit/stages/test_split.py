@@ -168,3 +168,21 @@ def test_a_form_letter_on_all_sides_stops_the_stage() -> None:
     assert io.read_json(paths.SPLIT_METRICS)["leakage"]["near"] == held
     with pytest.raises(DataError, match=f"{held} of .* stand nearly the same in train"):
         split.run(_split(leakage=LEAKAGE.model_copy(update={"max_share": 0.1})), 3)
+
+
+def test_of_letters_that_differ_more_and_less_none_is_left_after_a_drop() -> None:
+    draw = random.Random(0)
+    letters = [
+        [WORDS[n] if draw.random() > 0.03 else f"x{draw.randrange(10**9)}" for n in range(100)] for _ in range(200)
+    ]
+    _write([*_texts(300), *map(" ".join, letters)])
+    split.run(_split(leakage=LEAKAGE.model_copy(update={"action": "drop", "near": 0.8})), 3)
+    left = {side: [set(zip(text, text[1:], strict=False)) for text in _letters(side)] for side in ("train", "test")}
+    assert len(left["test"]) > 20
+    assert not [1 for a in left["train"] for b in left["test"] if len(a & b) >= 0.8 * len(a | b)]
+    assert io.read_json(paths.SPLIT_METRICS)["leakage"]["near"] == 0
+
+
+def _letters(side: str) -> list[list[str]]:
+    texts = [row["text"] for row in rows.read(paths.SPLITS / f"{side}.parquet")]
+    return [text.split() for text in texts if len(text.split()) == 100]
