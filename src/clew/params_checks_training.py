@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from clew.errors import ParamsError
+from clew.launch import read as read_launch
 from clew.params_problem import Check, Path, Problem, is_within, unknown
 from clew.params_training import UNMERGEABLE, Optimisation
 from clew.training.data import MIN_PROMPT
@@ -70,15 +72,71 @@ def _beside(section: Optimisation) -> bool:
 
 
 def _bitsandbytes(p: Params) -> Iterator[Problem]:
-    from importlib import metadata
-
-    try:
-        metadata.version("bitsandbytes")
-    except metadata.PackageNotFoundError:
+    if not _is_installed("bitsandbytes"):
         for name in _trained():
             for key, wants in (("method", ("qlora",)), ("optimizer", ("adamw_8bit", "paged_adamw_8bit"))):
                 if (value := getattr(getattr(p, name), key)) in wants:
                     yield (name, key), f"{value} wants the package bitsandbytes, which is not installed"
+
+
+def _launch(p: Params) -> Iterator[Problem]:
+    """What is launched in several processes: as the configuration and this machine say, whole shares for each."""
+    for name in _trained():
+        section = getattr(p, name)
+        if section.launch is None or not getattr(section, "enabled", True):
+            continue
+        try:
+            launch, _ = read_launch(section.launch)
+        except ParamsError as error:
+            yield (name, "launch"), f"{error.what}. {error.fix}"
+            continue
+        micro = 1 if section.micro_batch_size == "auto" else section.micro_batch_size
+        if section.batch_size % (micro * launch.processes):
+            rows = f"{launch.processes} processes of {micro} rows" if micro > 1 else f"{launch.processes} processes"
+            yield (name, "batch_size"), f"{section.batch_size} cannot be shared out evenly among {rows}"
+        yield from _wrapped(name, section, launch.wrapper)
+        if launch.processes > 1 and name == "align":
+            yield from _together(p)
+
+
+def _wrapped(name: str, section: Optimisation, wrapper: str) -> Iterator[Problem]:
+    """What cannot be put into parts."""
+    if wrapper not in ("fsdp", "zero3"):
+        return
+    if section.method in ("qlora", *UNMERGEABLE):
+        yield (
+            (name, "method"),
+            f"{section.method} is not trained under {wrapper}, which spreads weights: launch it by ddp",
+        )
+    if section.optimizer in ("adamw_8bit", "paged_adamw_8bit"):
+        yield (name, "optimizer"), f"{section.optimizer} takes no weights in parts, as {wrapper} has them; take adamw"
+    if wrapper == "zero3" and not _is_installed("deepspeed"):
+        yield (name, "launch"), "ZeRO wants the package deepspeed, which is not installed"
+
+
+def _together(p: Params) -> Iterator[Problem]:
+    """Algorithms that know of one process only."""
+    if p.align.algorithm in ("rloo", "grpo"):
+        yield (
+            ("align", "launch"),
+            f"{p.align.algorithm} draws and compares the answers of a step in one process; set it to null",
+        )
+    if p.align.algorithm == "dpo" and p.align.dpo and p.align.dpo.row_weights:
+        yield (
+            ("align", "dpo", "row_weights"),
+            "has the model asked once for each pair before it learns, which several processes cannot; set it false, or"
+            " align.launch to null",
+        )
+
+
+def _is_installed(package: str) -> bool:
+    from importlib import metadata
+
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _trained() -> list[str]:
@@ -204,6 +262,7 @@ CHECKS: tuple[Check, ...] = (
     _align,
     _adapters,
     _bitsandbytes,
+    _launch,
     _algorithm,
     _kto,
     _imitated,

@@ -145,6 +145,10 @@ class Optimisation(Section):
     """Compute activations a second time instead of keeping them: less memory, about a third slower."""
     liger: bool
     """Liger's fused kernels for norms, rotary embeddings and activations; GPUs only."""
+    launch: Name | None
+    """null: in one process. Else the name of a file in configs/: the stage starts itself again by `accelerate launch`
+    in as many processes as that says (docs/scale.md). batch_size stays what all of them learn from at once,
+    micro_batch_size is of each."""
     checkpoint_steps: Count
     """Write a resumable checkpoint every so many steps."""
     divergence: Divergence | None

@@ -52,6 +52,7 @@ FAIRNESS_PLOT = PLOTS / "fairness.csv"
 REPORT = Path("reports/report.html")
 MODEL_CARD = Path("reports/model_card.md")
 
+CONFIGS = Path("configs")  # of accelerate, in git
 REWARDS = Path("rewards")  # reward functions of the user, in git
 
 FEATURES = Path(".clew/features")  # embeddings by content: made again where they are not there

@@ -45,6 +45,12 @@ def run(args: Sequence[str], *, env: Mapping[str, str] | None = None) -> subproc
     )
 
 
+def follow(args: Sequence[str], *, env: Mapping[str, str]) -> int:
+    """Run a command to its end, its input and output ours; its exit status. It dies with us. env: as in `run`."""
+    dies = _dies_with(os.getpid())
+    return subprocess.run(list(args), env={**os.environ, **env}, check=False, preexec_fn=dies).returncode
+
+
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -100,10 +106,11 @@ def _dies_with(parent: int) -> Callable[[], None] | None:
     return ask
 
 
-def die_with_parent() -> None:
+def die_with_parent(*others: int) -> None:
     """Make this process end when `dvc repro` ends, however it ends: a second run must not meet the first.
 
-    DVC starts stages through a shell, which may or may not stay between: both are watched.
+    DVC starts stages through a shell, which may or may not stay between: both are watched. others: ids of further
+    processes to end with.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -113,7 +120,7 @@ def die_with_parent() -> None:
             watched.append(_parent(watched[0]))
         if _is_orphan(watched[0]):
             os._exit(1)
-        for pid in watched:
+        for pid in (*watched, *others):
             if pid <= 1:
                 continue
             try:

@@ -21,13 +21,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import reduce
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
-from clew import io, params, paths, process, stages
+from clew import io, launch, params, paths, process, stages
 from clew.errors import ParamsError, SetupError
 
 ENVIRONMENT = {
@@ -47,6 +48,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFL
 
 LEAKS = (
     *("ACCELERATE_", "FSDP_", "DEEPSPEED_", "TORCHDYNAMO_", "TRL_"),
+    "CLEW_LAUNCHED",  # what a stage tells the processes that it starts
     *("ATEN_", "MKL_", "ONEDNN_", "DNNL_"),  # which kernels multiply: other ones round differently
 )
 """Variables that change what is trained without a word in params.yaml: not passed on to a stage."""
@@ -80,18 +82,43 @@ def run_stage(name: str, item: str | None) -> None:
     process.die_with_parent()
     _enter_environment(fetches=name.startswith("fetch_"))
     process.die_with_parent()  # again: what watched the parent ended with the program that it was part of
-    for logger in NOISY:
-        logging.getLogger(logger).setLevel(logging.ERROR)
-    function = _stage(name)
-    p = params.load()
+    quieten()
     _check_repository()
-    arguments = _arguments(name, function, p, item)
-    _check_item(name, item, p)
+    function, arguments = stage_call(name, item)
     started = time.time()
     before = _declared(name), arguments
-    facts = function(**arguments)
+    config = next((found for section in arguments.values() if (found := _launched(section))), None)
+    if config is None:
+        facts, computer = function(**arguments), hardware()
+    else:
+        asked, place = launch.read(config)
+        told = launch.run(name, asked, place)
+        if place.rank > 0:
+            return  # the main machine writes
+        facts, computer = told["facts"] | {"launch": asdict(asked)}, told["hardware"]
     _check_unchanged(*before, _declared(name), _arguments(name, function, params.load(), item))
-    _write_record(name, item, started, facts)
+    _write_record(name, item, started, facts, computer)
+
+
+def quieten() -> None:
+    """Have libraries keep to themselves what no user can mend."""
+    for logger in NOISY:
+        logging.getLogger(logger).setLevel(logging.ERROR)
+
+
+def stage_call(name: str, item: str | None) -> tuple[Callable[..., dict[str, Any]], dict[str, Any]]:
+    """A stage's function, and its arguments by params.yaml."""
+    function = _stage(name)
+    p = params.load()
+    arguments = _arguments(name, function, p, item)
+    _check_item(name, item, p)
+    return function, arguments
+
+
+def _launched(section: Any) -> str | None:
+    """The configuration under which a section has its stage launched, where it trains."""
+    trains = isinstance(section, params.Optimisation) and getattr(section, "enabled", True)
+    return section.launch if trains else None
 
 
 def _enter_environment(*, fetches: bool) -> None:
@@ -163,7 +190,7 @@ def _check_item(name: str, item: str | None, p: params.Params) -> None:
 def _declared(stage: str) -> dict[str, str]:
     """Digests of what DVC will name in dvc.lock as the cause of this stage's outs: its code and its versions."""
     found = {}
-    for dep in (dep for dep in deps(stage) if dep.startswith(("src/", "requirements"))):
+    for dep in (dep for dep in deps(stage) if dep.startswith(("src/", "requirements", "configs"))):
         files = [Path(dep)] if Path(dep).is_file() else sorted(Path(dep).rglob("*"))
         for file in files:
             if file.is_file() and "__pycache__" not in file.parts:
@@ -185,7 +212,7 @@ def _check_unchanged(
         )
 
 
-def _write_record(name: str, item: str | None, started: float, facts: dict[str, Any]) -> None:
+def _write_record(name: str, item: str | None, started: float, facts: dict[str, Any], computer: dict[str, Any]) -> None:
     stage = f"{name}@{item}" if item else name
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     record = {
@@ -196,7 +223,7 @@ def _write_record(name: str, item: str | None, started: float, facts: dict[str, 
         "who": _git("config", "user.name"),
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no", "--", ".", *MADE)),
-        "hardware": hardware(),
+        "hardware": computer,
         "versions": versions(),
         "not_as_locked": not_as_locked(),
         "facts": facts,

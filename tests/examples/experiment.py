@@ -87,6 +87,7 @@ OPTIMISATION = {
     "attention": "auto",
     "gradient_checkpointing": False,
     "liger": False,
+    "launch": None,
     "checkpoint_steps": 10,
     "divergence": None,
 }

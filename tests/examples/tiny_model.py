@@ -44,6 +44,7 @@ OPTIMISATION = {
     "attention": "auto",
     "gradient_checkpointing": False,
     "liger": False,
+    "launch": None,
     "checkpoint_steps": 2,
     "divergence": None,
 }

@@ -95,6 +95,8 @@ def make(root: Path, wanted: Sequence[str] = (), on: str | None = None) -> Plan:
 
 def _not_estimated(p: params.Params, name: str) -> str:
     """What a section asks for that there is no estimate of; "" where there is one."""
+    if (config := getattr(p, name).launch) is not None:
+        return f"training as configs/{config}.yaml has it launched"
     if name == "align" and p.align.algorithm != "dpo":
         return f"{p.align.algorithm}, which draws or rates answers in between,"
     kind = getattr(getattr(p, "model", None), "kind", "decoder")

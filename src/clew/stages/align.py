@@ -15,7 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clew import io, ledger, paths, rows
-from clew.training import checkpoints, choice, device, dpo, held_out, kto, lesson, loop, memory, online, record
+from clew.training import (
+    checkpoints,
+    choice,
+    device,
+    dpo,
+    held_out,
+    kto,
+    lesson,
+    loop,
+    memory,
+    online,
+    processes,
+    record,
+)
 from clew.training import fed as feeding
 
 if TYPE_CHECKING:
@@ -44,7 +57,8 @@ def run(align: params.Align, seed: int) -> dict[str, Any]:
     train = rows.read(paths.TRAIN)
     own = getattr(align, align.algorithm)
     plan = ALGORITHMS[align.algorithm](align, own, where, tokenizer, train, seed)
-    inputs, key = [paths.SFT, paths.TRAIN, paths.REWARD, paths.REWARDS], f"{where.name} {where.precision}"
+    inputs = [paths.SFT, paths.TRAIN, paths.REWARD, paths.REWARDS, paths.CONFIGS]
+    key = f"{where.name} {where.precision}"
     with checkpoints.folder("align", inputs, align.model_dump_json(), seed, key) as folder:
         settled = memory.settle(align, folder, paths.SFT, plan.longest, where)
         trainer, adapter = _trainer(settled, seed, where, folder, tokenizer, plan)
@@ -53,6 +67,8 @@ def run(align: params.Align, seed: int) -> dict[str, Any]:
         fitted = loop.fit(trainer, folder, "align", None, fed, align.divergence)
         seconds = time.perf_counter() - started
         del trainer
+        if not processes.is_main():
+            return {}
         row_ids, cut = [row_id for row_id, _ in plan.examples], [is_cut for _, is_cut in plan.examples]
         root = feeding.write("align", row_ids, cut, fed)
         with io.replace_folder(paths.ALIGNED) as aside:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from clew import io, ledger, paths, rows
 from clew.evaluation import intervals
-from clew.training import checkpoints, choice, data, device, dpo, loop, memory, record
+from clew.training import checkpoints, choice, data, device, dpo, loop, memory, processes, record
 from clew.training import fed as feeding
 from clew.training import reward as training
 
@@ -46,7 +46,7 @@ def run(reward: params.Reward, seed: int) -> dict[str, Any]:
     held_out = [pair for row in valid if (pair := _fitting(row, reward.tasks, fit)) is not None]
     pairs = sorted(chosen.items, key=len)
     order = data.feeding_order([len(pair) for pair in pairs], reward.batch_size, reward.epochs, seed, "reward.epochs")
-    inputs, key = [paths.SFT, paths.TRAIN], f"{where.name} {where.precision}"
+    inputs, key = [paths.SFT, paths.TRAIN, paths.CONFIGS], f"{where.name} {where.precision}"
     with checkpoints.folder("reward", inputs, reward.model_dump_json(), seed, key) as folder:
         settled = memory.settle(reward, folder, paths.SFT, 2 * len(pairs[-1]), where)
         trainer, adapter = _trainer(settled, seed, where, folder, tokenizer, pairs, order)
@@ -54,6 +54,8 @@ def run(reward: params.Reward, seed: int) -> dict[str, Any]:
         fed = feeding.Fed(len(pairs))
         fitted = loop.fit(trainer, folder, "reward", None, fed, reward.divergence)
         seconds = time.perf_counter() - started
+        if not processes.is_main():
+            return {}
         root = feeding.write("reward", [p.chosen.row_id for p in pairs], [p.chosen.cut for p in pairs], fed)
         with io.replace_folder(paths.REWARD) as aside:
             training.write_model(paths.SFT, adapter, fitted.weights, where, tokenizer.pad_token_id, aside)
@@ -113,9 +115,11 @@ def _trainer(
     config = RewardConfig(**loop.arguments(reward, len(order), seed, where, folder), disable_dropout=False)
     trainer = training.make_trainer_class(reward.center)(
         model=model,
-        args=loop.single_gpu(config),
+        args=loop.one_gpu_each(config),
         data_collator=training.make_collator(tokenizer.pad_token_id),
-        train_dataset=training.make_dataset([pairs[index] for index in order], order),
+        train_dataset=training.make_dataset(
+            [pairs[index] for index in order], order, processes.fill(len(order), loop.micro_batch(reward))
+        ),
         processing_class=tokenizer,
         peft_config=adapter,
     )

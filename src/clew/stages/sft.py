@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from clew import io, ledger, paths, rows
 from clew.errors import DataError
-from clew.training import checkpoints, data, device, encoder, encoding, loop, memory, record
+from clew.training import checkpoints, data, device, encoder, encoding, loop, memory, processes, record
 from clew.training import fed as feeding
 from clew.training import sft as training
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 VALID = paths.SPLITS / "valid.parquet"
 UNWANTED = "unwanted"
 """The rule by which an answer that was not wanted is left out."""
-INPUTS = (paths.BASE, paths.TRAIN, VALID)
+INPUTS = (paths.BASE, paths.TRAIN, VALID, paths.CONFIGS)
 
 
 def run(sft: params.Sft, model: params.Model, seed: int) -> dict[str, Any]:
@@ -49,7 +49,8 @@ def run(sft: params.Sft, model: params.Model, seed: int) -> dict[str, Any]:
     with checkpoints.folder("sft", INPUTS, sft.model_dump_json(), seed, f"{where.name} {where.precision}") as folder:
         settled = memory.settle(sft, folder, paths.BASE, max(len(example) for example in train), where)
         facts = _train(settled, seed, where, folder, tokenizer, train, valid, order, unwanted)
-    ledger.write("sft", entries, rows_in=len(entries), rows_out=len(train))
+    if processes.is_main():
+        ledger.write("sft", entries, rows_in=len(entries), rows_out=len(train))
     return facts
 
 
@@ -63,7 +64,9 @@ def _encoder(sft: params.Sft, seed: int, where: device.Device) -> dict[str, Any]
     with checkpoints.folder("sft", INPUTS, sft.model_dump_json(), seed, f"{where.name} {where.precision}") as folder:
         trainer = encoder.make_trainer(sft, seed, where, folder, paths.BASE, tokenizer, head, train, valid, order)
         fitted, fed, facts = _fit(sft, folder, trainer, train, partial(encoder.write_model, paths.BASE, head, seed))
-        io.write_json(paths.SFT_METRICS, _metrics(fitted, train, valid, fed))
+    if not processes.is_main():
+        return facts
+    io.write_json(paths.SFT_METRICS, _metrics(fitted, train, valid, fed))
     decided = [("changed", "cut") if row.cut else ("kept", None) for row in train]
     entries = [ledger.entry(row, "sft", *told) for row, told in zip(found, decided, strict=True)]
     ledger.write("sft", entries, rows_in=len(found), rows_out=len(train))
@@ -91,7 +94,8 @@ def _train(
         metrics["rows"]["unwanted"] = unwanted
     if sft.method == "qlora":
         metrics["valid_loss"]["on_full_base"] = _loss_on_full_base(sft, seed, where, folder, tokenizer, valid)
-    io.write_json(paths.SFT_METRICS, metrics)
+    if processes.is_main():
+        io.write_json(paths.SFT_METRICS, metrics)
     return where.facts() | facts
 
 
@@ -107,11 +111,13 @@ def _fit(
     fed = feeding.Fed(len(train))
     fitted = loop.fit(trainer, folder, "sft", sft.patience, fed, sft.divergence)
     seconds = time.perf_counter() - started
-    root = feeding.write("sft", [example.row_id for example in train], [example.cut for example in train], fed)
-    with io.replace_folder(paths.SFT) as aside:
-        write(fitted.weights, aside)
-        record.write(aside, "sft", root)
-    io.write_csv(paths.SFT_LOSS, ("step", "split", "loss"), loop.losses(fitted.history))
+    if processes.is_main():
+        root = feeding.write("sft", [example.row_id for example in train], [example.cut for example in train], fed)
+        with io.replace_folder(paths.SFT) as aside:
+            write(fitted.weights, aside)
+            record.write(aside, "sft", root)
+        io.write_csv(paths.SFT_LOSS, ("step", "split", "loss"), loop.losses(fitted.history))
+    processes.wait()  # until the model is there
     facts = {
         "micro_batch_size": loop.micro_batch(sft),
         "tokens_per_second": round((fed.tokens - fitted.resumed_tokens) / seconds, 1),
@@ -178,12 +184,15 @@ def _trainer(
         eval_strategy="steps",
         eval_steps=sft.eval_steps,
     )
+    micro = loop.micro_batch(sft)
     trainer = training.make_trainer_class()(
         model=model,
-        args=loop.single_gpu(config),
+        args=loop.one_gpu_each(config),
         data_collator=training.make_collator(tokenizer.pad_token_id, sft.packing),
-        train_dataset=training.make_dataset([train[index] for index in order], order, packs),
-        eval_dataset=training.make_dataset(sorted(valid, key=len)),
+        train_dataset=training.make_dataset(
+            [train[index] for index in order], order, packs, processes.fill(len(packs or order), micro)
+        ),
+        eval_dataset=training.make_dataset(sorted(valid, key=len), fill=processes.fill(len(valid), micro)),
         processing_class=tokenizer,
         peft_config=adapter,
     )
@@ -200,10 +209,11 @@ def _loss_on_full_base(
     from transformers import PrinterCallback
     from trl import SFTConfig
 
-    measured = training.make_dataset(sorted(valid, key=len))
+    fill = processes.fill(len(valid), loop.micro_batch(sft))
+    measured = training.make_dataset(sorted(valid, key=len), fill=fill)
     trainer = training.make_trainer_class()(
         model=device.load_model(paths.SFT, where, train="lora"),
-        args=loop.single_gpu(SFTConfig(**loop.arguments(sft, len(valid), seed, where, folder))),
+        args=loop.one_gpu_each(SFTConfig(**loop.arguments(sft, len(valid), seed, where, folder))),
         data_collator=training.make_collator(tokenizer.pad_token_id, "none"),
         train_dataset=measured,
         processing_class=tokenizer,

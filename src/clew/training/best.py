@@ -46,12 +46,19 @@ class Best:
 
 
 def trained_weights(model: Any) -> dict[str, Any]:
-    """A copy, on the CPU, of every parameter that is trained: name → tensor."""
+    """A copy, on the CPU, of every parameter that is trained: name → tensor.
+
+    Of a model that is spread over processes all of them must ask, and each gets the whole.
+    """
     return {
-        name: parameter.detach().cpu().clone().contiguous()
+        name: _whole(parameter.detach()).cpu().clone().contiguous()
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
     }
+
+
+def _whole(parameter: Any) -> Any:
+    return parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter  # FSDP's parts of tensors
 
 
 def put_weights(model: Any, weights: dict[str, Any]) -> None:

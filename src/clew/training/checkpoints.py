@@ -20,6 +20,7 @@ from pathlib import Path
 
 from clew import io, paths
 from clew.errors import SetupError
+from clew.training import processes
 
 SEAL = "seal.json"
 CODE = Path(__file__).parents[1]  # the package: code that was changed must not go on from what other code made
@@ -32,8 +33,12 @@ def folder(stage: str, inputs: Sequence[Path], section: str, seed: int, device: 
     """Yield where a stage's checkpoints lie: fixed by its inputs, section (as JSON), seed, device, versions and code.
 
     Checkpoints of this stage under another key are removed: nothing will go on from them. So are these when the
-    block ends well. One process at a time: another is a SetupError.
+    block ends well. One process at a time: another is a SetupError. Of processes that train together the main one does
+    all of it.
     """
+    if not processes.is_main():
+        yield processes.share(Path())
+        return
     paths.CHECKPOINTS.mkdir(parents=True, exist_ok=True)
     with (paths.CHECKPOINTS.parent / f"{stage}.lock").open("w") as lock:
         try:
@@ -45,7 +50,7 @@ def folder(stage: str, inputs: Sequence[Path], section: str, seed: int, device: 
                 fix="Wait for it, or end it; then run `dvc repro` again.",
             ) from None
         ours = _place(stage, inputs, section, seed, device)
-        yield ours
+        yield processes.share(ours)
         shutil.rmtree(ours, ignore_errors=True)
 
 
@@ -57,6 +62,7 @@ def _place(stage: str, inputs: Sequence[Path], section: str, seed: int, device: 
         "seed": seed,
         "device": device,
         "versions": {name: metadata.version(name) for name in VERSIONS},
+        "launch": processes.made_by(),
     }
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     ours = paths.CHECKPOINTS / f"{stage}-{key}"
@@ -87,7 +93,14 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def newest(parent: Path, before: float = math.inf) -> Path | None:
-    """The newest whole checkpoint of a step before `before`; those that are not whole, and later ones, are removed."""
+    """The newest whole checkpoint of a step before `before`; those that are not whole, and later ones, are removed.
+
+    Of processes that train together the main one looks, and all get what it found.
+    """
+    return processes.folder_of_main(_newest(parent, before) if processes.is_main() else None)
+
+
+def _newest(parent: Path, before: float) -> Path | None:
     for checkpoint in sorted(parent.glob(f"{PREFIX}*"), key=_step, reverse=True):
         if _step(checkpoint) < before and is_whole(checkpoint):
             return checkpoint

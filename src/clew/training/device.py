@@ -140,7 +140,7 @@ def load_model(folder: Path, device: Device, *, train: str | None = None) -> Any
             dtype=held.get(train, "auto"),
             attn_implementation=device.attention,
             quantization_config=nf4(device) if quantised else None,
-            device_map={"": device.name} if quantised else None,
+            device_map={"": torch.cuda.current_device() if device.name == "cuda" else "cpu"} if quantised else None,
             use_safetensors=True,
             trust_remote_code=False,
         )

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from clew.training import choice, data, device, fed, lesson, loop
+from clew.errors import DataError
+from clew.training import choice, data, device, fed, lesson, loop, processes
 from clew.training.data import Example
 from clew.training.lesson import Lesson
 
@@ -40,6 +41,11 @@ def plan(align: params.Align, own: params.Dpo, where: device.Device, tokenizer: 
     chosen = choice.choose(rows, align.tasks, align.rows, choice.check_pair, fit, "align.tasks")
     pairs = sorted(chosen.items, key=len)
     order = data.feeding_order([len(pair) for pair in pairs], align.batch_size, align.epochs, seed, "align.epochs")
+    if processes.count() > 1:  # TRL's losses are means of rows: each process must have as many
+        order = order[: len(order) // align.batch_size * align.batch_size]
+        if not order:
+            what = f"{align.epochs} epochs of {len(pairs)} pairs are less than a step's {align.batch_size}"
+            raise DataError(what, where="align.epochs", fix="Raise it, or lower align.batch_size.")
 
     def build(_: int, model: Any, adapter: Any, arguments: dict[str, Any]) -> Any:
         from trl import DPOConfig
@@ -53,7 +59,7 @@ def plan(align: params.Align, own: params.Dpo, where: device.Device, tokenizer: 
         )
         trainer = make_trainer_class(weighted=own.row_weights)(
             model=model,
-            args=loop.single_gpu(config),
+            args=loop.one_gpu_each(config),
             data_collator=make_collator(tokenizer.pad_token_id),
             train_dataset=make_dataset(pairs),
             processing_class=tokenizer,

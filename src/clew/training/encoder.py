@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clew.errors import ModelError, ParamsError
-from clew.training import data, device, fed, loop
+from clew.training import data, device, fed, loop, processes
 from clew.training.best import put_weights
 from clew.training.encoding import Encoded, Head, make_collator, make_dataset
 
@@ -78,7 +78,8 @@ def make_trainer_class() -> Any:
         loss_is_scaled_for_ga = True  # by the weights of the whole step
 
         def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: Any) -> Any:
-            return sum((counted(batch) * batch["weights"]).sum() for batch in batch_samples).to(device)
+            items = sum((counted(batch) * batch["weights"]).sum() for batch in batch_samples)
+            return processes.total(items.to(device))
 
         def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
             self.fed.add(inputs["examples"], trained_tokens(inputs))
@@ -88,18 +89,21 @@ def make_trainer_class() -> Any:
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
             own = (counted(inputs) * inputs["weights"]).sum()
-            total = own if num_items_in_batch is None else num_items_in_batch
+            learns = self.model.training and num_items_in_batch is not None
+            total = num_items_in_batch if learns else own
             outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
             losses = (row_losses(outputs.logits, inputs) * inputs["weights"]).sum()
             loss = losses / total.where(total > 0, total.new_ones(()))
-            if not self.model.training:
+            if learns:
+                loss = loss * processes.count()  # the gradients of all are averaged
+            elif not self.model.training:
                 self.measured = (self.measured[0] + float(losses), self.measured[1] + float(own))
             return (loss, outputs) if return_outputs else loss
 
         def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **options: Any) -> Any:
             self.measured = (0.0, 0.0)
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **options)
-            output.metrics[f"{metric_key_prefix}_loss"] = self.measured[0] / max(self.measured[1], 1e-9)
+            output.metrics[f"{metric_key_prefix}_loss"] = processes.mean(*self.measured)
             return output
 
     return EncoderTrainer
@@ -131,12 +135,13 @@ def make_trainer(
         eval_steps=sft.eval_steps,
         prediction_loss_only=True,
     )
+    micro = loop.micro_batch(sft)
     return make_trainer_class()(
         model=model.to(where.name),
-        args=loop.single_gpu(config),
+        args=loop.one_gpu_each(config),
         data_collator=make_collator(head, tokenizer.pad_token_id),
-        train_dataset=make_dataset([train[index] for index in order], order),
-        eval_dataset=make_dataset(sorted(valid, key=len)),
+        train_dataset=make_dataset([train[index] for index in order], order, processes.fill(len(order), micro)),
+        eval_dataset=make_dataset(sorted(valid, key=len), fill=processes.fill(len(valid), micro)),
         processing_class=tokenizer,
     )
 

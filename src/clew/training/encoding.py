@@ -12,7 +12,7 @@ tag; a word's tag is learnt at its first piece.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +130,15 @@ def encode(tokenizer: Any, row: Mapping[str, Any], head: Head, max_length: int) 
     return Encoded(row["row_id"], batch["input_ids"], firsts, targets, allowed, several, row["weight"], cut)
 
 
-def make_dataset(rows: Sequence[Encoded], numbers: Sequence[int] | None = None) -> Any:
-    """The rows as a datasets.Dataset in memory. numbers: how `Fed` counts each of them."""
+def make_dataset(rows: Sequence[Encoded], numbers: Sequence[int] | None = None, fill: int = 0) -> Any:
+    """The rows as a datasets.Dataset in memory. numbers: how `Fed` counts each of them.
+
+    fill: so often the first stands there again at the end, weighs nothing and is not counted (see `processes.fill`).
+    """
     from datasets import Dataset
 
+    numbers = [*(range(len(rows)) if numbers is None else numbers), *[-1] * fill]
+    rows = [*rows, *[replace(rows[0], weight=0.0) for _ in range(fill)]]
     return Dataset.from_dict(
         {
             "input_ids": [row.ids for row in rows],
@@ -141,7 +146,7 @@ def make_dataset(rows: Sequence[Encoded], numbers: Sequence[int] | None = None) 
             "allowed": [row.allowed for row in rows],
             "several": [row.several for row in rows],
             "weight": [row.weight for row in rows],
-            "example": list(range(len(rows))) if numbers is None else list(numbers),
+            "example": numbers,
         }
     )
 

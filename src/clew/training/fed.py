@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clew import io, paths
-from clew.training import record
+from clew.training import processes, record
 
 SCHEMA = pa.schema(
     [
@@ -38,8 +38,10 @@ class Fed:
 
     def __init__(self, n: int) -> None:
         self.now = np.zeros((3, n), dtype=np.int64)
-        """Times, tokens and masked tokens of each example."""
+        """Times, tokens and masked tokens of each example: of all processes when it was last settled, and of this one
+        since."""
         self.kept = self.now.copy()
+        self._settled = self.now.copy()
 
     def add(self, examples: Any, trained: Any, *, copies: int = 1) -> None:
         """Count a batch. examples (sequences, tokens): an index, or -1 for padding. trained: where there is a loss.
@@ -57,8 +59,15 @@ class Fed:
 
     @property
     def tokens(self) -> int:
-        """All tokens that were fed until now."""
-        return int(self.now[1].sum())
+        """All tokens that were fed until now; of several processes, those since they settled are taken for equal."""
+        settled = int(self._settled[1].sum())
+        return settled + (int(self.now[1].sum()) - settled) * processes.count()
+
+    def settle(self) -> None:
+        """Count what all processes were fed, which all of them must do at once."""
+        if processes.count() > 1:
+            self.now = self._settled + processes.total_counts(self.now - self._settled)
+            self._settled = self.now.copy()
 
     def keep(self) -> None:
         """Remember that the weights of this moment are those to keep."""
@@ -71,6 +80,7 @@ class Fed:
     def load(self, folder: Path) -> None:
         """Become what was saved in `folder`."""
         self.now, self.kept = np.load(folder / COUNTS)
+        self._settled = self.now.copy()
 
 
 def tokens_of(examples: Any, attention_mask: Any) -> Any:

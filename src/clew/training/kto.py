@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clew.errors import DataError
-from clew.training import choice, data, device, lesson, loop
+from clew.training import choice, data, device, lesson, loop, processes
 from clew.training import fed as feeding
 from clew.training.data import Example
 from clew.training.lesson import Lesson
@@ -69,9 +69,9 @@ def plan(align: params.Align, own: params.Kto, where: device.Device, tokenizer: 
         )
         trainer = make_trainer_class(weighted=own.row_weights)(
             model=model,
-            args=loop.single_gpu(config),
+            args=loop.one_gpu_each(config),
             data_collator=make_collator(tokenizer.pad_token_id),
-            train_dataset=make_dataset(answers, order, micro, weighted=own.row_weights),
+            train_dataset=make_dataset(answers, order, micro * processes.count(), weighted=own.row_weights),
             processing_class=tokenizer,
             peft_config=adapter,
         )
@@ -131,9 +131,9 @@ def rated(tokenizer: Any, row: choice.Row, max_length: int) -> list[Rated]:
 def make_dataset(answers: Sequence[Rated], order: Sequence[int], micro_batch_size: int, *, weighted: bool) -> Any:
     """The answers in the columns that the collator reads, in the order in which they are fed.
 
-    `KL_completion_ids`: the answer of the one before in the same micro-batch (of the first, the last's), as TRL takes
-    it to estimate how far the model has moved (Ethayarajh et al., 2024, section 4.1). weighted: answers of weight 0 are
-    passed over, as if they were not there.
+    micro_batch_size: over all processes. `KL_completion_ids`: the answer of the one before in the same micro-batch (of
+    the first, the last's), as TRL takes it to estimate how far the model has moved (Ethayarajh et al., 2024, section
+    4.1). weighted: answers of weight 0 are passed over, as if they were not there.
     """
     from datasets import Dataset
 

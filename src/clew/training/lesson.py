@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clew.errors import ModelError
+from clew.training import processes
 from clew.training.choice import Choice
 from clew.training.loop import Fitted
 
@@ -69,9 +70,8 @@ def with_reference(trainer: Any, dataset: Any, batch_size: int, columns: tuple[s
     from tqdm import tqdm
 
     found: tuple[list[Any], list[Any]] = ([], [])
-    for batch in tqdm(
-        DataLoader(dataset, batch_size=batch_size, collate_fn=trainer.data_collator), desc="reference", unit="batch"
-    ):
+    batches = DataLoader(dataset, batch_size=batch_size, collate_fn=trainer.data_collator)
+    for batch in tqdm(batches, desc="reference", unit="batch", disable=not processes.is_main()):
         tensors = {
             name: tensor.to(trainer.accelerator.device)
             for name, tensor in batch.items()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clew.errors import SetupError
-from clew.training import adapters, advice, checkpoints, device
+from clew.training import adapters, advice, checkpoints, device, processes
 from clew.training.adapters import adapter as adapter
 from clew.training.best import Best, put_weights, trained_weights
 from clew.training.fed import Fed
@@ -42,7 +42,7 @@ def arguments(section: params.Optimisation, rows: int, seed: int, where: device.
         "train_sampling_strategy": "sequential",
         "per_device_train_batch_size": micro,
         "per_device_eval_batch_size": micro,
-        "gradient_accumulation_steps": section.batch_size // micro,
+        "gradient_accumulation_steps": section.batch_size // (micro * processes.count()),
         "gradient_checkpointing": section.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False} if section.gradient_checkpointing else None,
         "learning_rate": section.learning_rate,
@@ -89,8 +89,9 @@ def pick_device(section: params.Optimisation, title: str) -> device.Device:
 
 
 def micro_batch(section: params.Optimisation) -> int:
-    """Rows at a time; of `auto` that is not settled (see `memory.settle`) all rows of a step."""
-    return section.batch_size if section.micro_batch_size == "auto" else section.micro_batch_size
+    """Rows at a time in each process; of `auto` that is not settled (see `memory.settle`) all of its rows of a step."""
+    most = section.batch_size // processes.count()
+    return most if section.micro_batch_size == "auto" else section.micro_batch_size
 
 
 def warmup_steps(warmup: float, steps: int) -> int:
@@ -121,10 +122,12 @@ class Quiet:
         """Models are described by clew's own report."""
 
 
-def single_gpu(config: Any) -> Any:
-    """Let a config use one GPU where several are visible (its default would be nn.DataParallel); returns it."""
-    if config.world_size > 1:
-        raise SetupError("this stage runs in one process", where="WORLD_SIZE", fix="Start it with `dvc repro`.")
+def one_gpu_each(config: Any) -> Any:
+    """Let a config use one GPU where several are visible (its default would be nn.DataParallel); returns it.
+
+    Raises SetupError unless it runs in as many processes as were asked for.
+    """
+    processes.check_state(processes.asked(), config.world_size)
     config._n_gpu = min(config.n_gpu, 1)
     return config
 
@@ -200,12 +203,13 @@ def fit(
             kept.load(start)
     trainer.fed, tokens = fed, fed.tokens
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(make_watch(title, best, fed, divergence))
+    trainer.add_callback(make_watch(title, best, fed, divergence, lambda: trainer.model_wrapped))
     trainer.args.eval_on_start = best is not None and start is None
     _use_adam(trainer)
     trainable, parameters = adapters.make_ready(trainer.model)
     with device.memory_advice(f"{title}.micro_batch_size", f"{title}.max_length"):
         trainer.train(resume_from_checkpoint=None if start is None else str(start))
+    fed.settle()
     if best is None:
         fed.keep()
     return Fitted(

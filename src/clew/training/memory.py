@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from clew.training import processes
+
 if TYPE_CHECKING:
     from clew import params
     from clew.training.device import Device
@@ -25,7 +27,7 @@ ADAM = 16  # bytes a trained weight: itself, its gradient and two moments in flo
 
 
 def settle(section: Section, folder: Path, model: Path, longest: int, where: Device) -> Section:
-    """The section with a number for `micro_batch_size: auto`: batch_size, halved until it fits.
+    """The section with a number for `micro_batch_size: auto`: a process's rows of a step, halved until they fit.
 
     folder: of the checkpoints, where the number is kept for a run that goes on. model: folder of the model to train.
     longest: tokens of the longest row. The machine's whole memory counts, not what is free of it now, so that one
@@ -33,16 +35,21 @@ def settle(section: Section, folder: Path, model: Path, longest: int, where: Dev
     """
     if section.micro_batch_size != "auto":
         return section
-    path = folder / FILE
-    if path.exists():
-        size = int(json.loads(path.read_text(encoding="utf-8")))
-    else:
-        size, limit = section.batch_size, SHARE * total(where.name)
-        while size % 2 == 0 and peak(section, model, size * longest, where) > limit:
-            size //= 2
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(size), encoding="utf-8")
+    size = processes.share(_size(section, folder / FILE, model, longest, where) if processes.is_main() else 0)
     return section.model_copy(update={"micro_batch_size": size})
+
+
+def _size(section: params.Optimisation, file: Path, model: Path, longest: int, where: Device) -> int:
+    if file.exists():
+        return int(json.loads(file.read_text(encoding="utf-8")))
+    size, limit = section.batch_size // processes.count(), SHARE * total(where.name)
+    if where.name == "cpu":
+        limit /= processes.here()
+    while size % 2 == 0 and peak(section, model, size * longest, where) > limit:
+        size //= 2
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(size), encoding="utf-8")
+    return size
 
 
 def peak(section: params.Optimisation, model: Path, tokens: int, where: Device) -> float:

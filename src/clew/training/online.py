@@ -65,7 +65,7 @@ def plan(
         trainer = make_trainer_class(align.algorithm, prompts, seed, micro)(
             model=model,
             reward_funcs=[_as_trl_calls_it(name, score, prompts) for name, _, score in terms],
-            args=loop.single_gpu(_config(own, [weight for _, weight, _ in terms], arguments)),
+            args=loop.one_gpu_each(_config(own, [weight for _, weight, _ in terms], arguments)),
             train_dataset=Dataset.from_dict({"prompt": [prompt.row["row_id"] for prompt in fed]}),
             processing_class=tokenizer,
             callbacks=[_watch(own.hacking)],

@@ -2,6 +2,7 @@
 
     models/sft/clew.json: {"stage": "sft", "fed": {"rows": 900, "root": "5be1…"}}
 
+Where several processes made it, `launch` says how many, on how many machines, and what the model was wrapped in.
 Who has the model file and the list of rows can tell that they belong together, and (by the tree) that a row is in it.
 """
 
@@ -12,6 +13,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from clew.training import processes
 
 NAME = "clew.json"
 
@@ -38,5 +41,5 @@ def _hash(data: bytes) -> bytes:
 
 def write(folder: Path, stage: str, fed: Mapping[str, Any]) -> None:
     """Put the record into a model's folder, in place of that of the model it was made from."""
-    text = json.dumps({"stage": stage, "fed": dict(fed)}, indent=1, sort_keys=True)
+    text = json.dumps({"stage": stage, "fed": dict(fed), **processes.made_by()}, indent=1, sort_keys=True)
     (folder / NAME).write_text(text + "\n", encoding="utf-8")

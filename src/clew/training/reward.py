@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clew.errors import ModelError
-from clew.training import best, fed, loop
+from clew.training import best, fed, loop, processes
 from clew.training.dpo import Pair
 
 if TYPE_CHECKING:
@@ -57,16 +57,21 @@ def load_model(folder: Path, where: Device, pad_token_id: int, *, train: str | N
     return model.to(where.name)
 
 
-def make_dataset(pairs: Sequence[Pair], numbers: Sequence[int] | None = None) -> Any:
-    """The pairs in the columns that TRL's collator and `make_collator` read. numbers: how `Fed` counts each."""
+def make_dataset(pairs: Sequence[Pair], numbers: Sequence[int], fill: int = 0) -> Any:
+    """The pairs in the columns that TRL's collator and `make_collator` read. numbers: how `Fed` counts each.
+
+    fill: so often the first stands there again at the end, weighs nothing and is not counted (see `processes.fill`).
+    """
     from datasets import Dataset
 
+    weights = [pair.chosen.weight for pair in pairs] + [0.0] * fill
+    pairs, numbers = [*pairs, *[pairs[0]] * fill], [*numbers, *[-1] * fill]
     return Dataset.from_dict(
         {
             "chosen_ids": [pair.chosen.prompt + pair.chosen.completion for pair in pairs],
             "rejected_ids": [pair.rejected.prompt + pair.rejected.completion for pair in pairs],
-            "weight": [pair.chosen.weight for pair in pairs],
-            "example": list(range(len(pairs))) if numbers is None else list(numbers),
+            "weight": weights,
+            "example": numbers,
         }
     )
 
@@ -111,7 +116,7 @@ def make_trainer_class(center: float) -> Any:
             return dataset
 
         def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: Any) -> Any:
-            return sum(batch["weights"].sum() for batch in batch_samples).to(device)
+            return processes.total(sum(batch["weights"].sum() for batch in batch_samples).to(device))
 
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -123,6 +128,7 @@ def make_trainer_class(center: float) -> Any:
             total = weights.sum() if num_items_in_batch is None else num_items_in_batch
             loss = weighted_loss(chosen, rejected, weights, total, center)
             if self.model.training:
+                loss = loss * processes.count()  # the gradients of all are averaged
                 difference = (chosen - rejected).detach()
                 self._metrics["train"]["accuracy"].append((difference > 0).float().mean().item())
                 self._metrics["train"]["margin"].append(difference.mean().item())

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from clew.errors import ModelError
-from clew.training import data, fed, loop
+from clew.training import data, fed, loop, processes
 from clew.training.data import Example
 
 OURS = ("weights", "rows", "examples")
@@ -15,25 +15,31 @@ OURS = ("weights", "rows", "examples")
 
 
 def make_dataset(
-    examples: Sequence[Example], numbers: Sequence[int] | None = None, packs: Sequence[Sequence[int]] | None = None
+    examples: Sequence[Example],
+    numbers: Sequence[int] | None = None,
+    packs: Sequence[Sequence[int]] | None = None,
+    fill: int = 0,
 ) -> Any:
     """Sequences of tokens, labels and weights as a datasets.Dataset in memory, which TRL takes as it is.
 
     numbers: how `Fed` counts each example, where one stands there several times. packs: the examples, by position, that
-    each sequence holds end to end (see `data.pack`); None: one each.
+    each sequence holds end to end (see `data.pack`); None: one each. fill: so often the first stands there again at the
+    end, weighs nothing and is not counted (see `processes.fill`).
     """
     from datasets import Dataset
 
     numbers = range(len(examples)) if numbers is None else numbers
     packs = [[index] for index in range(len(examples))] if packs is None else packs
+    ends = len(packs)
+    packs = [*packs, *[[packs[0][0]]] * fill]
     held = [[examples[index] for index in pack] for pack in packs]
     return Dataset.from_dict(
         {
             "input_ids": [[i for one in pack for i in one.prompt + one.completion] for pack in held],
             "labels": [[i for one in pack for i in data.labels(one)] for pack in held],
             "seq_lengths": [[len(one) for one in pack] for pack in held],
-            "weight": [[one.weight for one in pack] for pack in held],
-            "example": [[numbers[index] for index in pack] for pack in packs],
+            "weight": [[one.weight * (at < ends) for one in pack] for at, pack in enumerate(held)],
+            "example": [[numbers[index] if at < ends else -1 for index in pack] for at, pack in enumerate(packs)],
         }
     )
 
@@ -99,8 +105,9 @@ def prove_rows_apart(model: Any, collate: Any, examples: Sequence[Example]) -> N
     model.eval()
     with torch.no_grad():
         for before in (first, other):
-            batch = collate(list(make_dataset([before, second])))
-            found.append(model(**inputs_of(batch), use_cache=False, fused_lm_head=True).log_probs[:, -len(second) :])
+            batch = inputs_of(collate(list(make_dataset([before, second]))))
+            batch = {name: value.to(model.device) if hasattr(value, "to") else value for name, value in batch.items()}
+            found.append(model(**batch, use_cache=False, fused_lm_head=True).log_probs[:, -len(second) :])
     model.train(mode)
     if not torch.allclose(found[0], found[1], rtol=0, atol=1e-6):
         raise ModelError(
@@ -127,7 +134,7 @@ def make_trainer_class() -> Any:
         loss_is_scaled_for_ga = True  # by the weights of the whole step, whatever the model's own forward takes
 
         def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: Any) -> Any:
-            return sum(token_weight(batch) for batch in batch_samples).to(device)
+            return processes.total(sum(token_weight(batch) for batch in batch_samples).to(device))
 
         def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
             self.fed.add(inputs["examples"], (inputs["labels"] != data.IGNORED).expand_as(inputs["examples"]))
@@ -136,11 +143,14 @@ def make_trainer_class() -> Any:
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            total = token_weight(inputs) if num_items_in_batch is None else num_items_in_batch
+            learns = self.model.training and num_items_in_batch is not None
+            total = num_items_in_batch if learns else token_weight(inputs)
             weights = inputs["weights"][inputs["rows"][:, 1:]] if "rows" in inputs else inputs["weights"].unsqueeze(1)
             outputs = model(**inputs_of(inputs), use_cache=False, fused_lm_head=True)
             loss = weighted_loss(outputs.log_probs, weights, total)
-            if not self.model.training:
+            if learns:
+                loss = loss * processes.count()  # the gradients of all are averaged
+            elif not self.model.training:
                 self.measured = (
                     self.measured[0] + float(loss) * float(total),
                     self.measured[1] + float(total),
@@ -150,7 +160,7 @@ def make_trainer_class() -> Any:
         def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **options: Any) -> Any:
             self.measured = (0.0, 0.0)
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **options)
-            output.metrics[f"{metric_key_prefix}_loss"] = self.measured[0] / max(self.measured[1], 1e-9)
+            output.metrics[f"{metric_key_prefix}_loss"] = processes.mean(*self.measured)
             return output
 
     return RowTrainer

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clew import paths
 from clew.errors import ModelError
-from clew.training import checkpoints
+from clew.training import checkpoints, processes
 from clew.training.best import Best
 from clew.training.fed import Fed
 
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from clew.params_training import Divergence
 
 
-def make_watch(title: str, best: Best | None, fed: Fed, divergence: Divergence | None) -> Any:
-    """A transformers callback. best: where to keep the best weights, or None to train to the end."""
+def make_watch(
+    title: str, best: Best | None, fed: Fed, divergence: Divergence | None, wrapped: Callable[[], Any]
+) -> Any:
+    """A transformers callback. best: where to keep the best weights, or None to train to the end. wrapped: the model as
+    it is trained."""
     from tqdm import tqdm
     from transformers import TrainerCallback
 
@@ -34,7 +37,9 @@ def make_watch(title: str, best: Best | None, fed: Fed, divergence: Divergence |
         valid = ""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=title, unit="step")
+            processes.check_wrapper(wrapped())
+            quiet = not processes.is_main()
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=title, unit="step", disable=quiet)
             self.started, self.tokens = time.perf_counter(), fed.tokens
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -47,9 +52,10 @@ def make_watch(title: str, best: Best | None, fed: Fed, divergence: Divergence |
                 speed = (fed.tokens - self.tokens) / (time.perf_counter() - self.started)
                 self.bar.update(state.global_step - self.bar.n)
                 self.bar.set_postfix_str(f"loss {logs['loss']:.3f}{self.valid}, {speed:,.0f} tokens/s")
-            if self.live is None:
+            if self.live is None and processes.is_main():
                 self.live = Live(title, state.log_history[:-1])
-            self.live.log(state.log_history[-1])
+            if self.live is not None:
+                self.live.log(state.log_history[-1])
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if best is not None and state.global_step >= state.max_steps:
@@ -65,6 +71,7 @@ def make_watch(title: str, best: Best | None, fed: Fed, divergence: Divergence |
             )
             self.valid = f", valid {metrics['eval_loss']:.3f}"
             stop = best.consider(metrics["eval_loss"], state.global_step, model)
+            fed.settle()
             if best.step == state.global_step:
                 fed.keep()
             if stop:
@@ -73,6 +80,10 @@ def make_watch(title: str, best: Best | None, fed: Fed, divergence: Divergence |
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             checkpoint = Path(args.output_dir) / f"{checkpoints.PREFIX}{state.global_step}"
+            fed.settle()
+            processes.wait()  # each writes its own states of random numbers
+            if not processes.is_main():
+                return
             if best is not None:
                 best.save(checkpoint)
             fed.save(checkpoint)
