@@ -175,7 +175,9 @@ def test_kto_and_dpo_may_run_in_several_processes(here: Path) -> None:
 @pytest.mark.parametrize(("came", "asked"), [(1, 2), (2, 4)])
 def test_fewer_processes_than_asked_for_are_an_error(came: int, asked: int) -> None:
     launched = Launch("ddp", asked, 1, "ddp", cpu=True)
-    with pytest.raises(SetupError, match=rf"configs/ddp.yaml: asked for {asked} processes, and there is {came}\. See"):
+    with pytest.raises(
+        SetupError, match=rf"configs/ddp.yaml: asked for {asked} processes, and there is {came}\. Set `launch` to"
+    ):
         processes.check_state(launched, came)
     processes.check_state(launched, asked)
 

@@ -51,14 +51,21 @@ def trained_weights(model: Any) -> dict[str, Any]:
     Of a model that is spread over processes all of them must ask, and each gets the whole.
     """
     return {
-        name: _whole(parameter.detach()).cpu().clone().contiguous()
+        name: _whole(parameter).detach().cpu().clone().contiguous()
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
     }
 
 
 def _whole(parameter: Any) -> Any:
-    return parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter  # FSDP's parts of tensors
+    """A parameter that FSDP or DeepSpeed has in parts, put together; DeepSpeed's in float32, as it is trained."""
+    if hasattr(parameter, "full_tensor"):
+        return parameter.full_tensor()
+    if hasattr(parameter, "ds_id"):
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        return safe_get_full_fp32_param(parameter)
+    return parameter
 
 
 def put_weights(model: Any, weights: dict[str, Any]) -> None:

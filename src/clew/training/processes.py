@@ -26,7 +26,10 @@ ASKED = "CLEW_LAUNCHED"
 """The variable in which a stage tells the processes that it starts what it asked for."""
 PATIENCE = timedelta(days=7)  # others wait for the main process while it writes and measures
 LOST = timedelta(minutes=30)  # in a step of training: a process that is gone, or hangs
-MISSED = "See docs/scale.md; what was asked for is in configs/ and in CLEW_PROCESSES."
+MISSED = (
+    "Set `launch` to what this machine can run (ddp_cpu without GPUs, null for one process), or CLEW_PROCESSES to as"
+    " many as it has GPUs; docs/scale.md."
+)
 
 
 @dataclass(frozen=True)

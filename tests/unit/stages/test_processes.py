@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from clew import io, ledger, paths, rows
+from clew import io, launch, ledger, paths, rows
 from clew.errors import ModelError, SetupError
 from clew.stages import align, reward, sft
 from clew.training import processes, record
