@@ -127,7 +127,7 @@ def _problems(**sections: dict[str, Any]) -> list[str]:
     return [f"{'.'.join(map(str, path))}: {text}" for path, text in found]
 
 
-KTO = {"beta": 0.1, "wanted_weight": 1.0, "unwanted_weight": 1.0}
+KTO = {"beta": 0.1, "wanted_weight": 1.0, "unwanted_weight": 1.0, "row_weights": False}
 RLOO = {**tiny_model.ONLINE, "normalize_advantages": False, "rewards": [{"kind": "right", "weight": 1.0}]}
 
 

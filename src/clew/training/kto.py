@@ -197,7 +197,7 @@ def make_trainer_class(*, weighted: bool) -> Any:
         weights: Any
 
         def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: Any) -> Any:
-            return sum(batch["weights"].sum() for batch in batch_samples).to(device)
+            return processes.total(sum(batch["weights"].sum() for batch in batch_samples).to(device))
 
         def _compute_kl_logps(self, model: Any, batch: dict[str, Any]) -> Any:
             moved = super()._compute_kl_logps(model, batch) - batch["ref_KL_logps"]
@@ -218,7 +218,8 @@ def make_trainer_class(*, weighted: bool) -> Any:
             wanted = inputs["label"].bool()
             self.desirable_weight = self.args.desirable_weight * self.weights[wanted]
             self.undesirable_weight = self.args.undesirable_weight * self.weights[~wanted]
-            return super().compute_loss(model, inputs) * (len(wanted) / _positive(total))
+            loss = super().compute_loss(model, inputs) * (len(wanted) / _positive(total))
+            return loss * processes.count()  # the gradients of all are averaged
 
     return WeightedTrainer if weighted else AnswerTrainer
 

@@ -25,7 +25,7 @@ from examples import ranks, tiny_encoder, tiny_model
 pytestmark = pytest.mark.slow
 ENCODER = tiny_encoder.MODEL
 PLAIN = {"lora": {**tiny_model.LORA, "dropout": 0.0}, "micro_batch_size": 1}  # random numbers are each process's own
-KTO = {"beta": 0.1, "wanted_weight": 1.0, "unwanted_weight": 1.0}
+KTO = {"beta": 0.1, "wanted_weight": 1.0, "unwanted_weight": 1.0, "row_weights": True}
 SFT_OUTS = (paths.SFT, paths.SFT_METRICS, paths.SFT_LOSS, paths.fed("sft"), paths.ledger("sft"))
 
 
