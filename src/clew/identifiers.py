@@ -13,9 +13,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from clew.rows import UNSPACED
 
 SURE, LIKELY, POSSIBLE = 1.0, 0.9, 0.4
 
@@ -36,12 +39,20 @@ class Kind(NamedTuple):
     find: Callable[[str, str | None], Iterator[Span]]
 
 
-EMAIL = re.compile(
-    r"(?<![\w.+-])[A-Za-z0-9][\w.!#$%&'*+/=?^`{|}~-]{0,63}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?!\w)"
-)
+LOCAL = re.compile(rf"(?:[^\W{UNSPACED}]|[.!#$%&'*+/=?^`{{|}}~-])+\Z")
+"""What may stand before an @, up to where a script without spaces begins (RFC 5322's atoms, in any letters) …"""
+LONGEST_LOCAL = 64
+"""… in characters at most (RFC 5321)."""
+SIGNS = "_.!#$%&'*+/=?^`{|}~-"
+"""Those of them that are left out in front: of Markdown or a list, mostly."""
+DOMAIN = re.compile(r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}(?:[A-Za-z]{2,24}(?![A-Za-z0-9])|[^\W\d_]{2,24}(?!\w))")
 USER = re.compile(
     r"(?<![\w/])/?u/[A-Za-z0-9_-]{3,20}(?![\w/-])|(?<![\w./@+-])@[A-Za-z_]\w{2,29}(?![\w@]|\.\w)", re.ASCII
 )
+BETWEEN = str.maketrans("", "", " \t\n\r.,:;/()[]-")
+"""What may stand between the digits of a phone number."""
+LONGEST_PREFIX = 8
+"""Digits that some countries put before a number: 0, or 0 and the code of a carrier."""
 CARD = re.compile(
     r"(?<![\d.,-])(?=(\d{13,19}|\d{4}([ -])\d{4}\2\d{4}\2\d{4}|\d{4}([ -])\d{6}\3\d{4,5})(?![\d-]|[.,]\d))",
     re.ASCII,
@@ -59,8 +70,12 @@ NHS = re.compile(r"(?<![\w-])\d{3}([- ])\d{3}\1\d{4}(?![\w-]|\.\d)", re.ASCII)
 
 
 def _emails(text: str, region: str | None) -> Iterator[Span]:  # noqa: ARG001 - a kind's form
-    for match in EMAIL.finditer(text):
-        yield Span("EMAIL_ADDRESS", *match.span(), SURE)
+    done = 0
+    for match in DOMAIN.finditer(text):
+        local = LOCAL.search(text[max(done, match.start() - LONGEST_LOCAL - 1) : match.start()])
+        done = match.end()
+        if local and len(local[0]) <= LONGEST_LOCAL and (name := local[0].lstrip(SIGNS)):
+            yield Span("EMAIL_ADDRESS", match.start() - len(name), match.end(), SURE)
 
 
 def _users(text: str, region: str | None) -> Iterator[Span]:  # noqa: ARG001
@@ -73,12 +88,52 @@ def _phones(text: str, region: str | None) -> Iterator[Span]:
     from phonenumbers import Leniency, PhoneNumberMatcher
 
     most = len(text)  # of candidates that are none: by default the matcher gives up after 65,535
-    strictly = PhoneNumberMatcher(text, region, leniency=Leniency.STRICT_GROUPING, max_tries=most)
-    grouped = {(one.start, one.end) for one in strictly}
-    for one in PhoneNumberMatcher(text, region, leniency=Leniency.VALID, max_tries=most):
-        written = one.raw_string.startswith(("+", "＋")) or not one.raw_string.isdigit()
-        likely = (one.start, one.end) in grouped and written
+    for one in _matcher()(text, region, leniency=Leniency.VALID, max_tries=most):
+        likely = one.raw_string.startswith(("+", "＋")) or not one.raw_string.isdigit()
+        if likely:
+            strictly = PhoneNumberMatcher(one.raw_string, region, leniency=Leniency.STRICT_GROUPING)
+            likely = any(found.end - found.start == one.end - one.start for found in strictly)
         yield Span("PHONE_NUMBER", one.start, one.end, LIKELY if likely else POSSIBLE)
+
+
+@cache
+def _matcher() -> Any:
+    """PhoneNumberMatcher, which parses a candidate before it counts its digits, so that lists of numbers take long."""
+    from phonenumbers import PhoneNumberMatcher
+
+    class Matcher(PhoneNumberMatcher):
+        def _parse_and_verify(self, candidate: str, offset: int) -> Any:
+            digits = candidate.translate(BETWEEN)
+            if digits.isascii() and digits.isdigit() and not _may_be_phone(digits, self.preferred_region):
+                return None
+            return super()._parse_and_verify(candidate, offset)
+
+    return Matcher
+
+
+def _may_be_phone(digits: str, region: str | None) -> bool:
+    """Whether a number without a + has as many digits as one of the region, or begins like one of another country."""
+    if region is None:
+        return False
+    fewest, most, abroad = _lengths(region)
+    return fewest <= len(digits) <= most or abroad.match(digits) is not None
+
+
+@cache
+def _lengths(region: str) -> tuple[int, int, re.Pattern[str]]:
+    """How many digits numbers of a region have, at least and, with all that may be in front, at most; what is dialled
+    before those of other countries.
+    """
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, country_code_for_region
+
+    code = country_code_for_region(region)
+    about: Any = PhoneMetadata.metadata_for_region(region)
+    alike: list[Any] = [PhoneMetadata.metadata_for_region(name) for name in COUNTRY_CODE_TO_REGION_CODE[code]]
+    lengths = [length for one in alike for length in one.general_desc.possible_length]
+    prefix = about.national_prefix_for_parsing or ""
+    front = len(str(code)) + (len(prefix) if prefix.isdigit() else LONGEST_PREFIX)
+    fewest = 0 if about.national_prefix_transform_rule else min(lengths)  # a rule may add an area
+    return fewest, max(lengths) + front, re.compile(about.international_prefix or "(?!)")
 
 
 def _cards(text: str, region: str | None) -> Iterator[Span]:  # noqa: ARG001

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import phonenumbers
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
@@ -125,6 +128,10 @@ def test_numbers_that_are_no_ones_stay(text: str) -> None:
         ("mail ann@example.org.", "mail <EMAIL_ADDRESS>."),
         ("Ann <ann@example.org>", "Ann <<EMAIL_ADDRESS>>"),
         ("zoë jörg@müller.de", "zoë <EMAIL_ADDRESS>"),
+        ("请联系ann@example.org谢谢", "请联系<EMAIL_ADDRESS>谢谢"),
+        ("_ann@example.org_ *ann@example.org*", "_<EMAIL_ADDRESS>_ *<EMAIL_ADDRESS>*"),
+        ("-ann@example.org, élise@example.fr", "-<EMAIL_ADDRESS>, <EMAIL_ADDRESS>"),
+        ("x_ann@example.org/иван@пример.рф", "<EMAIL_ADDRESS>/<EMAIL_ADDRESS>"),
         ("ring +49 30 901820 now", "ring <PHONE_NUMBER> now"),
         ("1-800-273-8255!", "<PHONE_NUMBER>!"),
         ("DE89 3704 0044 0532 0130 00 THANKS", "<IBAN_CODE> THANKS"),
@@ -154,6 +161,41 @@ def test_any_texts_are_masked_whole(text: str, answer: str | None) -> None:
         assert found.mend is not None
         masked = found.mend(text)
         assert found.mend(masked) == masked
+
+
+def _numbers(draw: random.Random, count: int) -> Iterator[str]:
+    """Texts of numbers: decimals, whole numbers with signs between them, and phone numbers of several countries."""
+    yield " ".join(f"{draw.random() * 100:.2f}" for _ in range(count))
+    yield "".join(f"{draw.randrange(10 ** draw.randrange(1, 9))}{draw.choice('   .-/(),:+')}" for _ in range(count))
+    forms = [
+        "212-555-{}",
+        "(415) 555-{}",
+        "+44 20 7946 {}",
+        "01149 30 90{}",
+        "1 800 273 {}",
+        "0{}",
+        "+1 212 555 {} x12",
+    ]
+    yield " ".join(draw.choice(forms).format(_digits(draw, 4)) for _ in range(count))
+
+
+@pytest.mark.parametrize("region", ["US", "DE", "BR", None])
+def test_counting_digits_first_loses_no_phone_number(region: str | None) -> None:
+    for text in _numbers(random.Random(region), 150):
+        all_of_them = phonenumbers.PhoneNumberMatcher(text, region, max_tries=len(text))
+        expected = [(one.start, one.end) for one in all_of_them]
+        assert [(one.start, one.end) for one in identifiers.spans(text, ["PHONE_NUMBER"], region)] == expected
+
+
+def test_lists_of_decimals_are_gone_through_five_times_as_fast_as_by_the_matcher_alone() -> None:
+    text = next(_numbers(random.Random(1), 500))
+    start = time.process_time()
+    list(phonenumbers.PhoneNumberMatcher(text, "US", max_tries=len(text)))
+    alone = time.process_time() - start
+    identifiers.spans("212-555-0123", ["PHONE_NUMBER"], "US")
+    start = time.process_time()
+    identifiers.spans(text, ["PHONE_NUMBER"], "US")
+    assert 5 * (time.process_time() - start) < alone
 
 
 def test_the_threshold_parts_sure_from_possible_and_scores_are_of_all_rows() -> None:
