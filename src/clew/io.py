@@ -210,7 +210,8 @@ def open_parquet(path: Path, schema: Any) -> pq.ParquetFile:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
+        # its default keeps the compressed bytes of all columns asked for until the last batch is read
+        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=CHUNK)
     except FileNotFoundError:
         raise _missing(path) from None
     except (pa.ArrowException, OSError) as error:

@@ -16,6 +16,8 @@ from examples.clean_rows import row
 
 ROOT = Path(__file__).parents[3]
 ROWS = 6_000
+POOLS: list[pa.MemoryPool] = []
+"""Kept: what was allocated from a pool must not outlive it."""
 
 
 def _peak(words: int) -> int:
@@ -29,6 +31,7 @@ def _peak(words: int) -> int:
             write(rows.table(made))
     declared = params.load(ROOT / "params.yaml").clean.model_copy(update={"label_noise": None})
     before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    POOLS.append(pool)
     pa.set_memory_pool(pool)
     tracemalloc.start()
     try:
