@@ -93,10 +93,13 @@ def _majority(annotations: list[dict[str, str]], choices: list[str]) -> str:
 
 
 def _labels(mapping: params.LabelsMapping, record: Record, render: Render, draw: Draw) -> Record:  # noqa: ARG001
+    """An empty list says that no label applies; an empty cell, that none is known."""
     choices = list(dict.fromkeys(mapping.values.values()))
+    written = record[mapping.labels]
+    is_known = not isinstance(written, str) or bool(written.strip())
     found = {_known(mapping, str(label)) for label in _list(record, mapping.labels)}
     labels = [choice for choice in choices if choice in found]
-    answer = joined(labels)
+    answer = joined(labels) if is_known else None
     return {"completion": answer, "label": answer, "choices": choices, "rejected": None, "labels": labels}
 
 
@@ -117,6 +120,18 @@ def parted(answer: str, choices: Sequence[str]) -> list[str]:
     """
     named = {part.strip() for part in answer.split(",")}
     return [choice for choice in choices if choice in named]
+
+
+def as_label(written: str, choices: Sequence[str], *, several: bool) -> str | None:
+    """A label that a person wrote as a row's `label` holds it; None where it is none of the row's choices.
+
+    >>> as_label("joy,anger", ["anger", "joy"], several=True)
+    'anger, joy'
+    """
+    if not several:
+        return written if written in choices else None
+    named = [] if written == NO_LABEL else [part.strip() for part in written.split(",")]
+    return joined(parted(written, choices)) if all(part in choices for part in named) else None
 
 
 def _options(mapping: params.OptionsMapping, record: Record, render: Render, draw: Draw) -> Record:

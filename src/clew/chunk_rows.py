@@ -47,6 +47,7 @@ class Made(NamedTuple):
     entries: pa.Table
     reasons: Counter[str | None]
     labels: Counter[str]
+    unlabelled: int
     unwanted: int
     """Rows whose answer was not wanted."""
     imputed: int
@@ -74,6 +75,7 @@ def told(file: str, found: list[dict[str, Any]]) -> Made:
         _entries(found),
         Counter(row.get("reason") for row in found),
         Counter(label for row in fit for label in row.get("labels", [row["label"]]) if label is not None),
+        sum(row["label"] is None for row in fit),
         sum(map(rows.is_unwanted, fit)),
         sum("imputed" in row for row in found),
         next((Unfit(file, row["origin"]["record"], row["detail"]) for row in unfit), None),

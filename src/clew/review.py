@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clew import io, paths
+from clew import answers, io, paths
 from clew.cleaning import review
 from clew.errors import DataError
 
@@ -56,7 +56,7 @@ def admit(file: Path, by: str, on: str) -> Admitted:
     by, on: who decided and when, for lines that do not say. Every line is checked before anything is written.
     """
     asked = {(row["row_id"], copy): row for row in waiting() for copy in (None, row["copy"])}
-    seen: dict[tuple[str, int | None], tuple[dict[str, Any], int]] = {}
+    seen: dict[str, list[tuple[dict[str, Any], int]]] = {}
     decided, undecided = [], 0
     for number, line in enumerate(review.text(file).split("\n"), 1):
         if not line.strip():
@@ -67,17 +67,21 @@ def admit(file: Path, by: str, on: str) -> Admitted:
         row_id, decision = review.parse(line, f"{file}:{number}")
         row = _asked(asked.get((row_id, decision.copy)), decision, f"{file}:{number}")
         label = row["label"] if decision.kind == "keep" and row["choices"] else decision.label
+        if decision.kind == "label" and label is not None:
+            label = answers.as_label(label, row["choices"], several=row["labels"] is not None)
         told = {"row_id": row_id, "decision": decision.kind, "label": label}
         told |= {"copy": decision.copy} if decision.copy else {}
-        first, line_of_first = seen.setdefault((row_id, decision.copy), (told, number))
-        if first != told:
-            raise DataError(
-                f"the decision is `{decision.kind}`, and line {line_of_first} decides otherwise about the same row",
-                where=f"{file}:{number}",
-                fix="Leave one of them: a decision holds for all rows of its id, or for the `copy` that it names.",
-            )
-        if line_of_first == number:
+        of_row = seen.setdefault(row_id, [])
+        for one, line_of_one in of_row:
+            if _differ(one, told):
+                raise DataError(
+                    f"the decision is `{decision.kind}`, and line {line_of_one} decides otherwise about the same row",
+                    where=f"{file}:{number}",
+                    fix="Leave one of them: a decision holds for all rows of its id, or for the `copy` that it names.",
+                )
+        if told not in [one for one, _ in of_row]:
             decided.append(told | {"by": decision.by or by, "on": decision.on or on})
+        of_row.append((told, number))
     path = paths.REVIEW_DECISIONS / f"{file.stem}.jsonl"
     if decided:
         before = review.text(path) if path.exists() else ""
@@ -86,6 +90,14 @@ def admit(file: Path, by: str, on: str) -> Admitted:
             made = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in decided)
             aside.write_text(before + made, encoding="utf-8")
     return Admitted(path, len(decided), undecided)
+
+
+def _differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two decisions about rows of one id cannot both hold. A new label is of all that are not dropped."""
+    if (one["decision"], one["label"]) == (other["decision"], other["label"]):
+        return False
+    copies, kinds = (one.get("copy"), other.get("copy")), (one["decision"], other["decision"])
+    return copies[0] == copies[1] or None in copies or ("label" in kinds and "drop" not in kinds)
 
 
 def _is_undecided(line: str) -> bool:
@@ -116,10 +128,12 @@ def _asked(row: Mapping[str, Any] | None, decision: review.Decision, where: str)
             where=where,
             fix="Write `label` for another label, or leave the label as it was.",
         )
-    if decision.kind == "label" and decision.label not in (row["choices"] or ()):
+    several = row["labels"] is not None
+    if decision.kind == "label" and not answers.as_label(str(decision.label), row["choices"] or (), several=several):
+        form = f"; several are parted by commas, and none of them is `{answers.NO_LABEL}`" if several else ""
         raise DataError(
             f"`{decision.label}` is none of the row's choices",
             where=where,
-            fix=f"Its choices are: {', '.join(row['choices'] or ()) or 'none; it is free text'}.",
+            fix=f"Its choices are: {', '.join(row['choices'] or ()) or 'none; it is free text'}{form}.",
         )
     return row

@@ -232,6 +232,19 @@ def test_tasks_of_one_source_make_what_it_lacks_together(to: float) -> None:
     assert times[9:].sum() == 0
 
 
+@pytest.mark.parametrize("order", ["tu", "ut"])
+def test_copies_by_label_count_where_a_source_is_evened_out(order: str) -> None:
+    some = groups(
+        ("small", "t", None, 26), ("small", "u", "yes", 20), ("small", "u", "no", 6), ("large", "t", None, 214)
+    )
+    upsample = {"t": "source", "u": "label"}
+    tasks = {task: declared(upsample={"by": upsample[task], "to": 1.0, "most": 50}) for task in order}
+    times = upsampling.times(some, groups(), tasks, 0)
+    assert times[46:52].sum() == 20 - 6
+    assert 52 + times[:52].sum() == 214
+    assert times[52:].sum() == 0
+
+
 def test_the_words_of_an_answer() -> None:
     asked = [{"role": "user", "content": "Well?\nA. He does\nB. She"}]
     row = {"completion": "Don’t know", "choices": ["A"], "rejected": None, "messages": asked}

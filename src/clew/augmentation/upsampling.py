@@ -23,28 +23,35 @@ if TYPE_CHECKING:
 
 
 def times(rows: pa.Table, added: pa.Table, tasks: Mapping[str, TaskAugmentation], seed: int) -> Counts:
-    """(n,) copies to make of each row (columns row_id, source, task, label), beside those that were `added` already."""
+    """(n,) copies to make of each row (columns row_id, source, task, label), beside those that were `added` already.
+
+    Tasks that go by label come first: their copies count where sources are evened out.
+    """
     found = np.zeros(len(rows), dtype=np.int64)
     together = pa.concat_tables([rows, added])
-    row_ids, of_task = (rows[name].to_pylist() for name in ("row_id", "task"))
-    by_source = [task for task, declared in tasks.items() if declared.upsample and declared.upsample.by == "source"]
-    counts = Counter(zip(of_task, rows["source"].to_pylist(), strict=True))
-    for task, declared in tasks.items():
-        if declared.upsample is None:
-            continue
-        by = declared.upsample.by
-        rivals = together if by == "source" else together.filter(pc.equal(together["task"], task))
-        sizes = Counter(rivals[by].to_pylist())
+    row_ids, of_task, sources = (rows[name].to_pylist() for name in ("row_id", "task", "source"))
+    declared = {task: one.upsample for task, one in tasks.items() if one.upsample is not None}
+    by_source = [task for task, upsample in declared.items() if upsample.by == "source"]
+    counts = Counter(zip(of_task, sources, strict=True))
+    by_label = [task for task in declared if task not in by_source]
+    of_sources = Counter(together["source"].to_pylist())
+    for task in (*by_label, *by_source):
+        by = declared[task].by
+        of_label = () if by == "source" else together.filter(pc.equal(together["task"], task))[by].to_pylist()
+        sizes = of_sources if by == "source" else Counter(of_label)
         places: dict[str | None, list[int]] = {}
         for place, group in enumerate(rows[by].to_pylist()):
             if of_task[place] == task:
                 places.setdefault(group, []).append(place)
         for group, some in places.items():
-            lacking = max(int(declared.upsample.to * max(sizes.values())) - sizes[group], 0)
+            lacking = max(int(declared[task].to * max(sizes.values())) - sizes[group], 0)
             if by == "source":  # which tasks may share: each makes its part of what it lacks
                 lacking = _part(lacking, [counts[one, group] for one in by_source], by_source.index(task))
             draws = [_draw(row_ids[place], seed) for place in some]
-            found[some] = np.minimum(_shared(lacking, draws), declared.upsample.most)
+            found[some] = np.minimum(_shared(lacking, draws), declared[task].most)
+            if by == "label":
+                for place in some:
+                    of_sources[sources[place]] += int(found[place])
     return found
 
 

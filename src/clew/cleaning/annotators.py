@@ -49,6 +49,7 @@ def find(rows: Rows, rule: AnnotatorsRule, context: Context) -> Findings:
         where = f"clean.annotators.tasks: {task}"
         positions = positions_where(rows, ["task", "annotations"], partial(_is_annotated, task))
         of_task = rows.take(positions, ["annotations", "text", "label", "completion", "rejected", "cluster"])
+        label_noise.check_known(of_task["label"].to_pylist(), where)
         given = _given(of_task["annotations"].combine_chunks(), of_task["label"].to_pylist(), where)
         consensus, quality, told = _consensus(of_task, given, rule.folds, context, where)
         scores[positions] = quality
@@ -144,7 +145,7 @@ def _findings(
             detail = f"consensus {new} of quality {score:.2f}"
             found[index] = Finding(rule.otherwise, score, rule.threshold, detail)
         elif label != new:
-            row = {"label": label, "completion": completions[index], "rejected": rejected[index]}
+            row = {"label": label, "labels": None, "completion": completions[index], "rejected": rejected[index]}
             changes = review.relabelled(row, new)
             found[index] = Finding("fix", score, rule.threshold, f"{label} → {new}", changes=changes)
     return found

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SEEN = (
     *("row_id", "source", "origin", "task", "text", "completion", "label", "choices", "rejected"),
-    *("annotations", "tokens", "tags", "cluster", "weight"),
+    *("annotations", "tokens", "tags", "labels", "cluster", "weight"),
 )
 """The columns of a row that rules see. The rest is only carried over when the rows are written."""
 BESIDE = "beside"
@@ -39,7 +39,7 @@ BESIDE = "beside"
 that is nothing."""
 OPTIONS = "options"
 """Another such: the options of a multiple-choice question by their letters, A first; null for other rows."""
-CHANGED = (*TEXTS, "label", "tokens", "weight")
+CHANGED = (*TEXTS, "label", "labels", "tokens", "weight")
 """The columns that findings change."""
 REVIEW = "review"
 
@@ -195,7 +195,7 @@ def _mended(whole: pa.Table, fixes: Mapping[int, Finding]) -> dict[str, dict[int
         texts = whole[name].take(pa.array(list(mends))).to_pylist()
         for (position, mend), text in zip(mends.items(), texts, strict=True):
             if text is not None:
-                values.setdefault(name, {})[position] = mend(text)
+                values.setdefault(name, {})[position] = mend(text) or (None if name == "rejected" else "")
     return values
 
 

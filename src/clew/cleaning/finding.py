@@ -41,7 +41,7 @@ class Finding(NamedTuple):
     mend: Callable[[str], str] | None = None
     """Of a fix: what to do to the row's texts (text, completion, rejected, every message)."""
     changes: Mapping[str, Any] | None = None
-    """Of a fix: new values of `text`, `completion`, `label`, `rejected` or `tokens`."""
+    """Of a fix: new values of `text`, `completion`, `label`, `labels`, `rejected` or `tokens`."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache, partial
 from html import unescape
 from html.entities import html5
@@ -81,13 +81,17 @@ def find(rows: pa.Table, rule: HygieneRule, context: Context) -> Findings:  # no
             counts.update(kinds)
             start, end = _first_damage(row["text"] or "", repairs)
             mend = partial(_mend, repairs=repairs, choices=choices) if rule.action == "fix" else None
-            tokens = [(mend(token) if mend else token) or token for token in row["tokens"] or ()]
-            changes = {"tokens": tokens} if tokens != (row["tokens"] or []) else None
             told = ", ".join(kinds)
             answer = row["rejected"] if is_unwanted(row) else row["completion"]
             if mend and not all(mend(text).strip() for text in (row["text"], answer) if text):
                 found[position] = Finding("drop", detail=f"nothing but {told}", start=start, end=end)
                 continue
+            tokens = [mend(token) for token in row["tokens"] or ()] if mend else []
+            if mend and tokens and not _agree(row["text"] or "", row["tokens"], mend):
+                detail = f"{told}; mended, the words would not be those of the text"
+                found[position] = Finding("review", detail=detail, start=start, end=end)
+                continue
+            changes = {"tokens": tokens} if mend and tokens != (row["tokens"] or []) else None
             found[position] = Finding(rule.action, detail=told, start=start, end=end, mend=mend, changes=changes)
     return Findings(found, figures=dict(sorted(counts.items())))
 
@@ -116,11 +120,31 @@ def damage(text: str, repairs: Repairs) -> list[str]:
 
 
 def _mend(text: str, repairs: Repairs, choices: Collection[str]) -> str:
+    """The text without its damage, and without the white space at its ends that this leaves."""
     if text in choices:
         return text
+    mended = _repaired(text, repairs)
+    return mended if mended == text else mended.strip()
+
+
+def _repaired(text: str, repairs: Repairs) -> str:
     for repair in repairs.values():
         text = repair(text)
     return text
+
+
+def _agree(text: str, tokens: Sequence[str], mend: Callable[[str], str]) -> bool:
+    """Whether mended words are as many as before, and stand in what holds them all, mended: the text, the answer."""
+    mended = [mend(token) for token in tokens]
+    if any(len(new.split()) != len(old.split()) for new, old in zip(mended, tokens, strict=True)):
+        return False
+    old, new = _joined(tokens), _joined(mended)
+    return all(new in _joined([mend(whole)]) for whole in (text, " ".join(tokens)) if old in _joined([whole]))
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """Texts without white space: templates join words with spaces or without."""
+    return "".join("".join(texts).split())
 
 
 def _may_be_damaged(texts: pa.ChunkedArray, markup: bool) -> NDArray[np.bool_]:
@@ -133,7 +157,7 @@ def _may_be_damaged(texts: pa.ChunkedArray, markup: bool) -> NDArray[np.bool_]:
 
 def _first_damage(text: str, repairs: Repairs) -> tuple[int | None, int | None]:
     """Where the first damaged word begins and ends; (None, None) in a sound text."""
-    mended = _mend(text, repairs, ())
+    mended = _repaired(text, repairs)
     if mended == text:
         return None, None
     pairs = enumerate(zip(text, mended, strict=False))

@@ -54,6 +54,7 @@ def find(rows: Rows, rule: LabelNoiseRule, context: Context) -> Findings:
         positions = positions_of(rows, (task,))
         labels, clusters = rows.shared("label", positions), rows.shared("cluster", positions)
         where = f"clean.label_noise.tasks: {task}"
+        check_known(labels, where)
         check(labels, clusters, rule.folds, where, "clean.label_noise.folds")
         vectors = features_of(Texts(rows, "text", positions), len(set(labels)), context, where)
         doubts = doubted(vectors, labels, clusters, rule, context.seed)
@@ -135,6 +136,16 @@ def figures_of(accuracy: crossval.Accuracy, action: Action, min_accuracy: float)
         "action": action if accuracy.informed else None,
         "why": why,
     }
+
+
+def check_known(labels: Sequence[str | None], where: str) -> None:
+    """Raise a DataError where a label is null."""
+    if unknown := sum(label is None for label in labels):
+        raise DataError(
+            f"{unknown:,} rows of the task have no label",
+            where=where,
+            fix="Set `clean.missing.label` to drop or impute, or take the task out.",
+        )
 
 
 def check(labels: Sequence[str], clusters: Sequence[str | None], folds: int, where: str, param: str) -> None:

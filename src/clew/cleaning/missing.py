@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 
+from clew.answers import as_label, parted
 from clew.cleaning.finding import Context, Finding, Findings
 from clew.errors import DataError
 from clew.rows import is_unwanted
@@ -44,7 +45,7 @@ def find(rows: Rows, rule: MissingRule, context: Context) -> Findings:  # noqa: 
     fates = {name: getattr(rule, name) for name in FIELDS}
     fillings = {name: _filling(fate, rows, name) for name, fate in fates.items() if not isinstance(fate, str)}
     found = {}
-    columns = ["task", "source", "choices", "row_id", "origin", "completion", "rejected"]
+    columns = ["task", "source", "choices", "labels", "row_id", "origin", "completion", "rejected"]
     concerned = rows.take(np.array(sorted(empty)), columns).to_pylist()
     for position, row in zip(sorted(empty), concerned, strict=True):
         place = row["task"], row["source"]
@@ -53,14 +54,23 @@ def find(rows: Rows, rule: MissingRule, context: Context) -> Findings:  # noqa: 
         lacking = [name for name in empty[position] if not filled.get(name)]
         if failing := [name for name in lacking if fates[name] == "fail"]:
             raise _failure(row, failing)
-        if "label" in filled and filled["label"] not in (choices := row["choices"]):
-            raise DataError(
-                f"`{filled['label']}` is none of the choices ({', '.join(choices)})",
-                where="clean.missing.label",
-                fix="Impute one of them, or drop.",
-            )
-        found[position] = Finding("drop", detail=", ".join(lacking)) if lacking else _filled(filled, rule)
+        label = filled.get("label")
+        changes = _labelled(label, row) if label else {}
+        found[position] = Finding("drop", detail=", ".join(lacking)) if lacking else _filled(filled, changes, rule)
     return Findings(found)
+
+
+def _labelled(written: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row's new values with the label that was imputed; raises DataError where it is none of the choices."""
+    label = as_label(written, row["choices"], several=row["labels"] is not None)
+    if label is None:
+        raise DataError(
+            f"`{written}` is none of the choices ({', '.join(row['choices'])})",
+            where="clean.missing.label",
+            fix="Impute one of them, or drop.",
+        )
+    several = {} if row["labels"] is None else {"labels": parted(label, row["choices"])}
+    return {"label": label, "completion": label} | several
 
 
 def _is_blank(value: str | None) -> bool:
@@ -80,10 +90,9 @@ def _filling(impute: Impute, rows: Rows, name: str) -> Callable[[Place], str | N
     return most.get
 
 
-def _filled(values: Mapping[str, Any], rule: MissingRule) -> Finding:
+def _filled(values: Mapping[str, Any], changes: Mapping[str, Any], rule: MissingRule) -> Finding:
     told = ", ".join(f"{name} was empty, now {_told(name, value, rule)}" for name, value in values.items())
-    answer = {"completion": values["label"]} if "label" in values else {}
-    return Finding("fix", detail=told, changes={**values, **answer})
+    return Finding("fix", detail=told, changes={**values, **changes})
 
 
 def _told(name: str, value: str, rule: MissingRule) -> str:

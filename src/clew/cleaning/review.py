@@ -6,7 +6,8 @@ decision: keep, drop, or label (with the new one). Files are read in the order o
 about a row the last counts.
 
 A decision is about a row's content: it holds for all rows of that id. Where a rule asked whether one of several copies
-is needed, it says which (`"copy": 2`, the second row of that id) and holds for this one alone; a label, for all.
+is needed, it says which (`"copy": 2`, the second row of that id) and holds for this one alone, whatever is said of all
+of them before or after; a label holds for all that are not dropped.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from clew import answers
 from clew.cleaning.finding import Finding
 from clew.errors import DataError
 
@@ -62,12 +65,11 @@ def read(folder: Path) -> Decisions:
         for number, line in enumerate(text(path).split("\n"), 1):
             if line.strip():
                 row_id, decision = parse(line, f"{path}:{number}")
-                if decision.copy is None:
-                    found[row_id] = {}
                 of_row = found.setdefault(row_id, {})
                 of_row[decision.copy] = decision
                 if decision.kind == "label":
                     of_row[None] = decision
+                    of_row.update({copy: decision for copy, one in of_row.items() if one.kind != "drop"})
     return found
 
 
@@ -89,6 +91,10 @@ def parse(line: str, where: str) -> tuple[str, Decision]:
         raise DataError(f"not JSON ({error})", where=where, fix=fix) from None
     if not isinstance(value, dict):
         raise DataError("not a JSON object", where=where, fix=fix)
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise DataError("an escape such as \\ud800 in it is half a character", where=where, fix=fix) from None
     row_id, kind, label = (value.get(name) for name in ("row_id", "decision", "label"))
     if not isinstance(row_id, str) or not re.fullmatch("[0-9a-f]{64}", row_id):
         raise DataError(f"row_id {row_id!r} is not 64 hex digits", where=where, fix=fix)
@@ -121,7 +127,9 @@ def said(row_ids: Iterable[str], decisions: Decisions) -> tuple[dict[int, Said],
 
 def findings(rows: Rows, said: Mapping[int, Said]) -> dict[int, Finding]:
     """What a person said of some rows, as findings; raises DataError where a label is none of the row's choices."""
-    told = rows.take(np.fromiter(said, np.int64), ["row_id", "label", "choices", "completion", "rejected"]).to_pylist()
+    told = rows.take(
+        np.fromiter(said, np.int64), ["row_id", "label", "labels", "choices", "completion", "rejected"]
+    ).to_pylist()
     return {position: _finding(row, one.decision) for (position, one), row in zip(said.items(), told, strict=True)}
 
 
@@ -137,16 +145,17 @@ def overruled(rule: str, finding: Finding, said: Said) -> Finding:
     return finding._replace(action="keep")
 
 
-def copies(read: Callable[[], Iterable[str]], positions: Collection[int]) -> dict[int, int]:
-    """Which of the rows with its id each of some rows is, 1 the first, by position, where there are several.
+def named(decisions: Decisions) -> AbstractSet[str]:
+    """The ids of which single copies were decided about."""
+    return {row_id for row_id, of_row in decisions.items() if any(of_row)}
 
-    read: the ids of all rows, which are gone through twice.
-    """
-    asked = {row_id for position, row_id in enumerate(read()) if position in positions} if positions else set()
+
+def copies(row_ids: Iterable[str], some: Collection[str], positions: Collection[int]) -> dict[int, int]:
+    """Which of the rows with its id each row at `positions` is, 1 the first, where there are several; of `some` ids."""
     counts: Counter[str] = Counter()
     found = {}
-    for position, row_id in enumerate(read() if asked else ()):
-        if row_id in asked:
+    for position, row_id in enumerate(row_ids if some else ()):
+        if row_id in some:
             counts[row_id] += 1
             if position in positions:
                 found[position] = (row_id, counts[row_id])
@@ -159,20 +168,25 @@ def _finding(row: Mapping[str, Any], decision: Decision) -> Finding:
         return Finding("drop", detail=told)
     if decision.label is None or decision.label == row["label"]:
         return Finding("keep", detail=told)
-    if decision.label not in (row["choices"] or ()):
+    label = answers.as_label(decision.label, row["choices"] or (), several=row["labels"] is not None)
+    if label is None:
         raise DataError(
             f"label `{decision.label}` is none of the row's choices ({', '.join(row['choices'] or ()) or 'none'})",
             where=f"data/review/decisions, row {row['row_id'][:12]}",
             fix="Mend the decision.",
         )
-    changes = relabelled(row, decision.label)
-    return Finding("fix", detail=f"{told or 'a person'}: {row['label']} → {decision.label}", changes=changes)
+    if label == row["label"]:
+        return Finding("keep", detail=told)
+    changes = relabelled(row, label)
+    return Finding("fix", detail=f"{told or 'a person'}: {row['label']} → {label}", changes=changes)
 
 
-def relabelled(row: Mapping[str, Any], label: str) -> dict[str, str]:
+def relabelled(row: Mapping[str, Any], label: str) -> dict[str, Any]:
     """A row's new values where `label` is the right one: a completion that was the label follows, and where the new
     label was the rejected answer, the old one is it now."""
-    changes = {"label": label}
+    changes: dict[str, Any] = {"label": label}
+    if row["labels"] is not None:
+        changes["labels"] = answers.parted(label, row["choices"])
     if row["completion"] == row["label"]:
         changes["completion"] = label
     if row["rejected"] == label:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
 QUEUE = pa.schema(
     [
         *(rows.SCHEMA.field(name) for name in ("row_id", "source", "origin", "task", "text", "completion", "label")),
-        *(rows.SCHEMA.field(name) for name in ("choices", "rejected")),
+        *(rows.SCHEMA.field(name) for name in ("choices", "rejected", "labels")),
         *(ledger.SCHEMA.field(name) for name in ("rule", "score", "threshold", "detail", "also")),
         pa.field("copy", pa.int32()),
     ]
 )
 """rule, score, threshold and detail are of the first rule that asks; `also` holds what others ask. copy: where a rule
-asks about one of several rows of an id as a copy, which of them it is, 1 the first; else null."""
+asks about one of several rows of an id as a copy, or a person did, which of them each that waits is, 1 the first; else
+null."""
 
 OPTIONS = pa.list_(pa.string())
 ASKED = pa.schema([(chain.BESIDE, pa.string()), (chain.OPTIONS, OPTIONS)])
@@ -62,7 +64,7 @@ def run(clean: params.Clean, seed: int) -> dict[str, Any]:
                 book.put(entries)
             book.check(rows_in=rows_in, rows_out=left)
         _write_scores(outcome)
-        _write_queue(outcome)
+        _write_queue(outcome, review.named(decisions))
         io.write_json(paths.CLEAN_METRICS, _figures(outcome, deciding))
     return {"rows": left}
 
@@ -187,8 +189,11 @@ def _write_scores(outcome: chain.Outcome) -> None:
             write(pa.table([pa.array(scores, from_pandas=True) for scores in some], schema=schema))
 
 
-def _write_queue(outcome: chain.Outcome) -> None:
-    """Rows that are left and that rules want a person to look at, each with what they ask."""
+def _write_queue(outcome: chain.Outcome, copied: AbstractSet[str]) -> None:
+    """Rows that are left and that rules want a person to look at, each with what they ask.
+
+    copied: ids of rows that people decided about copy by copy.
+    """
     seen = outcome.rows
     waiting: dict[int, dict[str, Any]] = {}
     for position, some in sorted(outcome.found.items()):
@@ -200,7 +205,8 @@ def _write_queue(outcome: chain.Outcome) -> None:
         for position, row in waiting.items()
         if {row["rule"], *(one["rule"] for one in row["also"])} & {*review.COPIES}
     }
-    for position, copy in review.copies(lambda: _row_ids(seen), as_copies).items():
+    copied = copied | {row_id for position, row_id in enumerate(_row_ids(seen)) if position in as_copies}
+    for position, copy in review.copies(_row_ids(seen), copied, waiting).items():
         waiting[position]["copy"] = copy
     of_row = [name for name in QUEUE.names if name in rows.SCHEMA.names]
     with io.parquet_writer(paths.REVIEW_QUEUE, QUEUE) as write:

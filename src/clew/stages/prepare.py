@@ -57,6 +57,7 @@ class Tally:
     reasons: Counter[str | None] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
     unwanted: int = 0
+    unlabelled: int = 0
     imputed: int = 0
     files: set[str] = field(default_factory=set)
     first: Unfit | None = None
@@ -66,6 +67,7 @@ class Tally:
         self.reasons += part.reasons
         self.labels += part.labels
         self.unwanted += part.unwanted
+        self.unlabelled += part.unlabelled
         self.imputed += part.imputed
         self.files.add(part.file)
         self.first = self.first or part.first
@@ -107,7 +109,7 @@ class Tally:
             found["missing"] = {"dropped": self.reasons[MISSING], "imputed": self.imputed}
         if declared.kind in ("label", "labels"):
             found["labels"] = {label: self.labels[label] for label in declared.values.values()}
-            found["unlabelled"] = self.reasons[None] - self.labels.total()
+            found["unlabelled"] = self.unlabelled
         if getattr(declared, "wanted", None):
             found["answers"] = {"wanted": self.reasons[None] - self.unwanted, "unwanted": self.unwanted}
         return found
