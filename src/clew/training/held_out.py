@@ -139,7 +139,7 @@ def _compare(values: Sequence[NDArray[np.float64]], own: params.HeldOut, seed: i
     """Both models' means and their paired difference, with intervals from the same resamples of rows."""
     n = len(values[0])
     if not n:
-        return {"n": 0, "reason": "no row has a rejected answer"}
+        return {"n": 0, "reason": "no row has both a wanted and an unwanted answer"}
     metrics = {model: _mean(each) for model, each in zip(NAMES, values, strict=True)}
     samples = intervals.bootstrap(metrics, n, own.resamples, intervals.generator(seed, name))
     means = {model: float(each.mean()) for model, each in zip(NAMES, values, strict=True)}

@@ -47,12 +47,15 @@ def _sections() -> dict[str, params.Align]:
         "dpo": tiny_model.align_params(**dropout_free),
         "dpo_weighted": tiny_model.align_params(**dropout_free, dpo={**tiny_model.DPO, "row_weights": True}),
         "kto": tiny_model.align_params(**dropout_free, algorithm="kto", dpo=None, kto=KTO),
+        "kto_weighted": tiny_model.align_params(
+            **dropout_free, algorithm="kto", dpo=None, kto={**KTO, "row_weights": True}
+        ),
         "rloo": tiny_model.online_params("rloo", **online),
         "grpo": tiny_model.online_params("grpo", **{**online, "method": "full"}),
     }
 
 
-SLOW = ("dpo_weighted", "rloo")
+SLOW = ("dpo_weighted", "kto_weighted", "rloo")
 ALIGN_OUTS = (paths.ALIGNED, paths.ALIGN_METRICS, paths.ALIGN_LOSS, paths.ALIGN_STEPS, paths.fed("align"))
 REWARD_OUTS = (paths.REWARD, paths.REWARD_METRICS, paths.REWARD_LOSS, paths.RELIABILITY, paths.fed("reward"))
 
@@ -223,6 +226,11 @@ def test_kto_refuses_answers_that_are_all_wanted(here: Path) -> None:
     rows.write(paths.TRAIN, [tiny_model.row(n, rejected=None) for n in range(4)])
     with pytest.raises(DataError, match="all 4 answers are wanted: KTO learns from both"):
         align.run(tiny_model.align_params(lora=LORA, algorithm="kto", dpo=None, kto=KTO), 1)
+    weightless = [tiny_model.row(n, completion=None, rejected="no", weight=0.0) for n in range(4, 8)]
+    rows.write(paths.TRAIN, [tiny_model.row(n, rejected=None) for n in range(4)] + weightless)
+    weighted = tiny_model.align_params(lora=LORA, algorithm="kto", dpo=None, kto={**KTO, "row_weights": True})
+    with pytest.raises(DataError, match="all 4 answers are wanted: KTO learns from both"):
+        align.run(weighted, 1)
 
 
 def test_kto_compares_an_answer_with_the_one_before_in_its_micro_batch() -> None:
