@@ -54,8 +54,8 @@ def read(name: str) -> tuple[Launch, Place]:
         raise _wrong(file, f"is no YAML ({' '.join(str(error).split())[:100]})") from None
     if not isinstance(config, dict) or config.get("distributed_type") not in WRAPPERS:
         raise _wrong(file, f"has no distributed_type among {', '.join(WRAPPERS)}")
-    if config.get("mixed_precision") != "no":
-        raise _wrong(file, 'must have mixed_precision: "no": the precision is that of the section')
+    if config.get("mixed_precision", "no") != "no":
+        raise _wrong(file, 'must have mixed_precision: "no", or none: the precision is that of the section')
     machines = _number("CLEW_MACHINES", file, "num_machines", config.get("num_machines", 1))
     processes = _number("CLEW_PROCESSES", file, "num_processes", config.get("num_processes"))
     wrapper = WRAPPERS[config["distributed_type"]]

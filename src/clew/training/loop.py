@@ -212,6 +212,7 @@ def fit(
     fed.settle()
     if best is None:
         fed.keep()
+    processes.read_whole()
     return Fitted(
         history=trainer.state.log_history,
         steps=trainer.state.global_step,

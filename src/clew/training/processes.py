@@ -147,6 +147,15 @@ def check_wrapper(model: Any) -> None:
         raise _missed(launch, launch.wrapper, found)
 
 
+def read_whole() -> None:
+    """Have models that are read from now on stay whole: DeepSpeed would part them among processes that read none."""
+    launch = asked()
+    if launch is not None and launch.wrapper == "zero3":
+        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+        unset_hf_deepspeed_config()
+
+
 def _missed(launch: Launch, wanted: str, found: str) -> SetupError:
     return SetupError(f"asked for {wanted}, and there is {found}", where=f"configs/{launch.config}.yaml", fix=MISSED)
 
