@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clew import io, params, paths, rows, sources
-from clew.cleaning import BY_ROW, RULES, chain, repetition, store
+from clew.cleaning import BY_ROW, RULES, chain, store
 from clew.cleaning.finding import Context, Finding, Findings
 from clew.params_clean import (
     HygieneRule,
@@ -161,7 +161,7 @@ def kinds(foreign: list[str]) -> list[Kind]:
         return len(row["text"].split()) >= 20
 
     def without_options(row: Row) -> bool:
-        return long(row) and not repetition.OPTIONS.search(row["text"])
+        return long(row) and row["options"] is None
 
     def inserted(what: str) -> Callable[[str, random.Random], str]:
         def insert(value: str, draw: random.Random) -> str:

@@ -154,6 +154,7 @@ def _options(mapping: params.OptionsMapping, record: Record, render: Render, dra
         "label": label,
         "choices": letters,
         "rejected": drawn.choice(others) if mapping.rejected and label else None,
+        "options": options,
         "shown": {"options": shown},
     }
 
@@ -268,4 +269,5 @@ ANSWERS: dict[str, Callable[[Any, Record, Render, Draw], Record]] = {
     "tags": _tags,
     "ratings": _rating,
 }
-"""kind of mapping → completion, label, choices and rejected of a record; annotations, labels, or tokens and tags."""
+"""kind of mapping → completion, label, choices and rejected of a record; annotations, labels, options, or tokens and
+tags."""

@@ -4,7 +4,7 @@
      "task": "stress", "messages": [{"role": "user", "content": "Post: … Stressed?"}], "text": "…",
      "completion": "yes", "label": "yes", "choices": ["yes", "no"], "rejected": "no",
      "groups": {"pronoun": "she"}, "annotations": None, "tokens": None, "tags": None, "labels": None,
-     "cluster": None, "weight": 1.0, "parent_ids": []}
+     "options": None, "cluster": None, "weight": 1.0, "parent_ids": []}
 
 `record` counts from 0 within the file. Empty columns are null. `text` is what the row is about (the post, the
 question): duplicates and leakage are judged by it. `messages` is the prompt; `completion` is the answer to
@@ -49,6 +49,7 @@ SCHEMA = pa.schema(
         ("tokens", pa.list_(pa.string())),  # of a task of kind `tags`: the words …
         ("tags", pa.list_(pa.string())),  # … and the tag of each
         ("labels", pa.list_(pa.string())),  # of a task of kind `labels`: those that the source gave
+        ("options", pa.list_(pa.string())),  # of a task of kind `options`: what stands after the letters A, B, …
         ("cluster", pa.string()),  # the row_id of the first row of a cluster of near duplicates; null outside of one
         ("weight", pa.float64()),
         ("parent_ids", pa.list_(pa.string())),
@@ -168,14 +169,18 @@ UNSPACED = (
 brackets of a regular expression: wherever words are told apart, each is one."""
 
 
-def options(prompt: str, letters: Sequence[str]) -> list[str]:
-    """The options of a question as its prompt shows them, in lines after their letters; empty where it does not.
+def question(text: str, options: Sequence[str]) -> str | None:
+    """The text without the lines at its end that hold its options, in any order; None where it does not end with them.
 
-    >>> options("Which vitamin?\\nA. K\\nB. C", ["A", "B"])
-    ['K', 'C']
+    >>> question("Which vitamin?\\n(1) C\\n(2) K", ["K", "C"])
+    'Which vitamin?'
     """
-    shown = {line[:3]: line[3:].strip() for line in prompt.splitlines()}
-    return [shown.get(f"{letter}. ", "") for letter in letters]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) <= len(options):
+        return None
+    if all(any(line.endswith(option) for option in options if option) for line in lines[-len(options) :]):
+        return "\n".join(lines[: -len(options)])
+    return None
 
 
 def normalise(text: str) -> str:

@@ -12,14 +12,14 @@ The share of a side is exact in expectation only, in each task and label alike, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clew.rows import normalise, options
+from clew.rows import normalise, question
 from clew.similarity import distinct
 
 if TYPE_CHECKING:
@@ -44,13 +44,12 @@ class Drawn(NamedTuple):
 
 
 def draws(batch: pa.RecordBatch, seed: int) -> Drawn:
-    """The draws of rows (columns text, choices, messages), fixed by the normalised text and the seed."""
+    """The draws of rows (columns text, options), fixed by the normalised text and the seed."""
     texts = pc.fill_null(batch["text"], "").to_pylist()
-    asked = dict(_questions(batch, texts))
     group, own = (np.empty(len(texts), dtype=np.uint64) for _ in range(2))
-    for position, text in enumerate(texts):
-        words = normalise(text)
-        group[position] = _draw(normalise(asked[position]) if position in asked else words, seed)
+    for position, (text, options) in enumerate(zip(texts, batch["options"].to_pylist(), strict=True)):
+        words, asked = normalise(text), _asked(text, options)
+        group[position] = _draw(words if asked is text else normalise(asked), seed)
         own[position] = _draw(f"limit {words}", seed)
     return Drawn(group, own)
 
@@ -60,31 +59,9 @@ def _draw(words: str, seed: int) -> int:
     return int.from_bytes(digest)
 
 
-def _questions(batch: pa.RecordBatch, texts: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """Position and question of the rows whose text is a question with its options."""
-    choices = batch["choices"].to_pylist()
-    some = [i for i, letters in enumerate(choices) if letters and len(texts[i].splitlines()) > len(letters)]
-    lengths = pc.list_value_length(batch["messages"]).to_numpy(zero_copy_only=False)
-    last = pa.array((np.cumsum(lengths) - 1)[some])
-    prompts = pc.list_flatten(batch["messages"]).field("content").take(last).to_pylist()
-    for position, prompt in zip(some, prompts, strict=True):
-        found = question(texts[position], choices[position], prompt)
-        if found is not None:
-            yield position, found
-
-
-def question(text: str, letters: Sequence[str], prompt: str) -> str | None:
-    """The text without the lines at its end that hold the row's options; None where it does not end with them.
-
-    Those are the lines that the prompt shows after the letters.
-    """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if len(lines) <= len(letters):
-        return None
-    shown = [option for option in options(prompt, letters) if option]
-    if all(any(line.endswith(option) for option in shown) for line in lines[-len(letters) :]):
-        return "\n".join(lines[: -len(letters)])
-    return None
+def _asked(text: str, options: Sequence[str] | None) -> str:
+    """What a row asks: its text, of multiple choice without the options."""
+    return (question(text, options) if options else None) or text
 
 
 def linked(group: Draws, clusters: pa.Array | pa.ChunkedArray) -> Draws:

@@ -25,9 +25,8 @@ def row(text: str | None, label: str | None = "yes", task: str = "t", **more: An
 
 def table(some: Sequence[dict[str, Any]]) -> pa.Table:
     """The columns that rules see."""
-    beside = [pa.field(chain.BESIDE, pa.large_string()), pa.field(chain.OPTIONS, pa.list_(pa.string()))]
-    schema = pa.schema([*rows.SCHEMA, *beside])
-    return pa.Table.from_pylist(list(some), schema=schema).select([*chain.SEEN, chain.BESIDE, chain.OPTIONS])
+    schema = rows.SCHEMA.append(pa.field(chain.BESIDE, pa.large_string()))
+    return pa.Table.from_pylist(list(some), schema=schema).select([*chain.SEEN, chain.BESIDE])
 
 
 def stored(some: Sequence[dict[str, Any]], scratch: Path = Path("nowhere")) -> store.Rows:

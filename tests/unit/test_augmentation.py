@@ -37,7 +37,7 @@ ALL = declared(
 
 def post(text: str | None, **more: Any) -> dict[str, Any]:
     asked = [{"role": "system", "content": "You read."}, {"role": "user", "content": f"Post: {text}\nStressed?"}]
-    return row(text, **{"messages": asked, "rejected": "no", "annotations": None, "groups": {"a": "b"}} | more)
+    return row(text, **{"messages": asked, "rejected": "no", "options": None, "groups": {"a": "b"}} | more)
 
 
 def made(one: dict[str, Any], task: TaskAugmentation, tools: augmentation.Tools = TOOLS) -> list[dict[str, Any]]:
@@ -69,7 +69,8 @@ def test_options_stay_apart() -> None:
     options = ["A. glad", "B. happy", "C. worried"]
     text = "A big word for happy, or worried?\n" + "\n".join(options)
     asked = [{"role": "user", "content": text}]
-    parent = post(text, messages=asked, completion="B", label="B", choices=["A", "B", "C"], rejected="A")
+    shown = [option.removeprefix("ABC"[place] + ". ") for place, option in enumerate(options)]
+    parent = post(text, messages=asked, completion="B", label="B", choices=["A", "B", "C"], options=shown, rejected="A")
     (child,) = made(parent, SYNONYMS)
     assert child["text"] == text.replace("big", "large")
     for child in made(parent, ALL):
@@ -246,9 +247,8 @@ def test_copies_by_label_count_where_a_source_is_evened_out(order: str) -> None:
 
 
 def test_the_words_of_an_answer() -> None:
-    asked = [{"role": "user", "content": "Well?\nA. He does\nB. She"}]
-    row = {"completion": "Don’t know", "choices": ["A"], "rejected": None, "messages": asked}
+    row = {"completion": "Don’t know", "choices": ["A"], "options": ["He does"], "rejected": None}
     assert answer_words(row) == {"don’t", "know", "a", "he", "does"}
-    assert answer_words({"completion": None, "choices": None, "rejected": None}) == set()
+    assert answer_words(dict.fromkeys(row)) == set()
     with pytest.raises(NotMade):
         typos.changed(post("feeling"), 1.0, {"feeling"}, random.Random(0))

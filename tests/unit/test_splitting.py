@@ -29,26 +29,19 @@ def _draws(some: list[dict[str, Any]], seed: int = 7) -> splitting.Drawn:
     return splitting.draws(batch, seed)
 
 
-def _row(text: str | None, content: str = "What?", choices: list[str] | None = None) -> dict[str, Any]:
-    return {"text": text, "messages": [{"role": "system", "content": "S"}, {"role": "user", "content": content}]} | {
-        "choices": choices
-    }
-
-
-def _question(text: str, shown: str, choices: list[str]) -> dict[str, Any]:
-    return _row(text, f"Choose.\n{shown}\nWhich?", choices)
+def _row(text: str | None, *options: str) -> dict[str, Any]:
+    return {"text": text, "options": options or None}
 
 
 def _asked(row: dict[str, Any]) -> str | None:
-    return splitting.question(row["text"], row["choices"], row["messages"][-1]["content"])
+    return rows.question(row["text"], row["options"])
 
 
-FIRST = _question("Alloys are\n\ncleaned by\nA. Acid\nB.  Heat ", "A. Heat\nB. Acid", ["A", "B"])
-AGAIN = _question("alloys are cleaned by:\nA. acid \nB. Heat\nC. sand", "A. acid\nB. Heat\nC. sand", ["A", "B", "C"])
+FIRST = _row("Alloys are\n\ncleaned by\nA. Acid\n(2)  Heat ", "Heat", "Acid")
+AGAIN = _row("alloys are cleaned by:\nA. acid \nB. Heat\nC. sand", "acid", "Heat", "sand")
 WHOLE = [
-    _question("A. Acid\nB. Heat", "A. Heat\nB. Acid", ["A", "B"]),  # nothing but options
-    _question("How\nare\nyou", "A. well\nB. ill", ["A", "B"]),  # the options are no part of the text
-    _question("It is\nyes\nno", "yes or no", ["yes", "no"]),  # fixed words
+    _row("A. Acid\nB. Heat", "Heat", "Acid"),  # nothing but options
+    _row("How\nare\nyou", "well", "ill"),  # the options are no part of the text
 ]
 
 

@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping, Set
 from typing import Any, NamedTuple
 
-from clew import rows
-
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 """Letters, with apostrophes within."""
 
@@ -24,10 +22,8 @@ class Changed(NamedTuple):
 
 
 def answer_words(row: Mapping[str, Any]) -> Set[str]:
-    """The words of a row's answer, choices, options and rejected answer, in lower case; NotMade without a prompt."""
-    answers = [row["completion"], row["rejected"], *(row["choices"] or ())]
-    if row["choices"]:
-        answers += rows.options(prompt_of(row), row["choices"])
+    """The words of a row's answer, choices, options and rejected answer, in lower case."""
+    answers = [row["completion"], row["rejected"], *(row["choices"] or ()), *(row["options"] or ())]
     return {word.lower() for answer in answers if answer for word in WORD.findall(answer)}
 
 

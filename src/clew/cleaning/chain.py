@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 SEEN = (
     *("row_id", "source", "origin", "task", "text", "completion", "label", "choices", "rejected"),
-    *("annotations", "tokens", "tags", "labels", "cluster", "weight"),
+    *("annotations", "tokens", "tags", "labels", "options", "cluster", "weight"),
 )
 """The columns of a row that rules see. The rest is only carried over when the rows are written."""
 BESIDE = "beside"
 """A column that is no row's own: what its prompt holds beside its text and the template (messages.beside); null where
 that is nothing."""
-OPTIONS = "options"
-"""Another such: the options of a multiple-choice question by their letters, A first; null for other rows."""
-CHANGED = (*TEXTS, "label", "labels", "tokens", "weight")
+MENDED = (*TEXTS, "options")
+"""The columns that a finding's mend is applied to."""
+CHANGED = (*MENDED, "label", "labels", "tokens", "weight")
 """The columns that findings change."""
 REVIEW = "review"
 
@@ -74,7 +74,7 @@ class Outcome:
 
 
 def apply(rows: Rows, clean: Clean, seed: int, decisions: Decisions) -> Outcome:
-    """Apply the rules of `clean` that are not null to `rows` (columns SEEN, BESIDE, OPTIONS).
+    """Apply the rules of `clean` that are not null to `rows` (columns SEEN, BESIDE).
 
     Of a row that a person decided about, rules mend the texts and fill what is empty, as in the queue that the person
     saw; whatever else they find is told in the ledger and changes nothing. Copies of such a row are copies as any.
@@ -106,7 +106,7 @@ def _judge_each(
     rows = outcome.rows
 
     def changed() -> Iterator[pa.Table]:
-        for start, batch in rows.read([*SEEN, BESIDE, OPTIONS]):
+        for start, batch in rows.read([*SEEN, BESIDE]):
             left = rows.left[start : start + len(batch)]
             now = batch.filter(pa.array(left))
             for name in names:
@@ -170,7 +170,7 @@ def _touched(finding: Finding) -> Iterable[str]:
         return ("weight",)
     if finding.action != "fix":
         return ()
-    return (*(finding.changes or ()), *(TEXTS if finding.mend else ()))
+    return (*(finding.changes or ()), *(MENDED if finding.mend else ()))
 
 
 def _changed(batch: pa.Table, noted: Mapping[int, Finding], weight: float) -> pa.Table:
@@ -191,10 +191,12 @@ def _mended(whole: pa.Table, fixes: Mapping[int, Finding]) -> dict[str, dict[int
         for name, value in (finding.changes or {}).items():
             values.setdefault(name, {})[position] = value
     mends = {position: finding.mend for position, finding in fixes.items() if finding.mend is not None}
-    for name in TEXTS if mends else ():
+    for name in MENDED if mends else ():
         texts = whole[name].take(pa.array(list(mends))).to_pylist()
         for (position, mend), text in zip(mends.items(), texts, strict=True):
-            if text is not None:
+            if isinstance(text, list):
+                values.setdefault(name, {})[position] = [mend(one) for one in text]
+            elif text is not None:
                 values.setdefault(name, {})[position] = mend(text) or (None if name == "rejected" else "")
     return values
 

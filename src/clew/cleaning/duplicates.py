@@ -48,6 +48,11 @@ def meant(row: Mapping[str, Any]) -> str | None:
     return normalise(row["options"][ascii_uppercase.index(label)]) if row["options"] and label else label
 
 
+def in_any_order(options: Sequence[str] | None) -> list[str] | None:
+    """A question's options as they are compared."""
+    return None if options is None else sorted(map(normalise, options))
+
+
 def judging(rows: Rows) -> set[str]:
     """The tasks that have answers which were not wanted."""
     return {task for _, batch in rows.batches(ANSWERS) for task in batch["task"].filter(unwanted(batch)).to_pylist()}
@@ -83,5 +88,5 @@ def _digests(rows: Rows) -> Iterator[bytes]:
     """Of each row's task, normalised text and options."""
     for _, batch in rows.batches(["task", "text", "options"]):
         for task, text, options in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            key = task, normalise(text or ""), options and sorted(map(normalise, options))
+            key = task, normalise(text or ""), in_any_order(options)
             yield hashlib.blake2b(repr(key).encode(), digest_size=16).digest()

@@ -63,20 +63,24 @@ ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][\da-fA-F]{1,6}|[A-Za-z][A-Za-z\d]{1,31}
 
 
 def find(rows: pa.Table, rule: HygieneRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
-    """Rows with a damaged text, answer or rejected answer. Answers that are choices are left as they are.
+    """Rows with a damaged text, answer, rejected answer or option. Answers that are choices are left as they are.
 
     detail names the kinds of damage; start and end mark the first damaged word of `text`. figures: rows by kind.
     """
     repairs = _repairs(rule.markup)
-    some = np.flatnonzero(np.logical_or.reduce([_may_be_damaged(rows[name], rule.markup) for name in TEXTS]))
+    suspect = np.logical_or.reduce([_may_be_damaged(rows[name], rule.markup) for name in TEXTS])
+    options = rows["options"].combine_chunks()
+    owners = pc.list_parent_indices(options).to_numpy()
+    suspect[owners[_may_be_damaged(pc.list_flatten(options), rule.markup)]] = True
+    some = np.flatnonzero(suspect)
     found = {}
     counts: Counter[str] = Counter()
     for position, row in zip(
-        some.tolist(), rows.select([*TEXTS, "choices", "tokens"]).take(some).to_pylist(), strict=True
+        some.tolist(), rows.select([*TEXTS, "choices", "options", "tokens"]).take(some).to_pylist(), strict=True
     ):
         choices = frozenset(row["choices"] or ())
         texts = [row[name] for name in TEXTS if row[name] is not None and row[name] not in choices]
-        damages = {kind for text in texts for kind in damage(text, repairs)}
+        damages = {kind for text in [*texts, *(row["options"] or ())] for kind in damage(text, repairs)}
         if kinds := [kind for kind in repairs if kind in damages]:
             counts.update(kinds)
             start, end = _first_damage(row["text"] or "", repairs)
@@ -147,7 +151,7 @@ def _joined(texts: Sequence[str]) -> str:
     return "".join("".join(texts).split())
 
 
-def _may_be_damaged(texts: pa.ChunkedArray, markup: bool) -> NDArray[np.bool_]:
+def _may_be_damaged(texts: pa.ChunkedArray | pa.Array, markup: bool) -> NDArray[np.bool_]:
     """Cheaply, of all texts (n,): those of ordinary signs only, and those that are whole files, are not looked at."""
     suspect = pc.match_substring_regex(texts, f"[^{ORDINARY}]|[<&]" if markup else f"[^{ORDINARY}]")
     suspect = pc.and_(suspect, pc.less(pc.binary_length(texts), LOOKED_AT))

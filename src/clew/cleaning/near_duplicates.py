@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Set
 from functools import partial
-from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 def find(rows: Rows, rule: NearDuplicatesRule, context: Context) -> Findings:
     """All rows of a cluster but its first; `cluster` is the first's row_id for all of them, whatever the action.
 
-    In a task with answers that were not wanted, a copy is a row with the same judged answer, too (duplicates.judged).
+    A question of multiple choice is a copy of another only where its options are the same, in whatever order; in a task
+    with answers that were not wanted, a copy is a row with the same judged answer, too (duplicates.judged).
 
     A row's score is the highest threshold at which it would still be found (similarity.lasting): the Jaccard similarity
     to the nearest earlier row, unless a chain of rows links it better to one. NaN where a text has no words.
@@ -43,8 +43,10 @@ def find(rows: Rows, rule: NearDuplicatesRule, context: Context) -> Findings:
     labels = _labels(rows, firsts, members)
     cluster = _cluster(rows, firsts, members)
     later, ids = linked, cluster.take(pa.array(linked)).to_pylist()
-    if judging := duplicates.judging(rows):
-        pairs = near_pairs(within=np.fromiter(_judged(rows, judging), np.int64, n))
+    judging = duplicates.judging(rows)
+    if judging or len(where(rows, ["options"], lambda batch: batch["options"].is_valid())):
+        alike = np.fromiter(_alike(rows, judging), np.int64, n)
+        pairs = near_pairs(within=alike) if judging else _of_one(alike, pairs)
         copy_of = similarity.clusters(n, pairs, rule.threshold)
         later = np.flatnonzero(copy_of != np.arange(n))
         ids = _cluster(rows, copy_of, np.union1d(later, copy_of[later])).take(pa.array(later)).to_pylist()
@@ -64,13 +66,20 @@ def find(rows: Rows, rule: NearDuplicatesRule, context: Context) -> Findings:
     return Findings(found, scores, figures, {"cluster": cluster})
 
 
-def _judged(rows: Rows, tasks: Set[str]) -> Iterator[int]:
-    """A number for each row: the same where task and judged answer are."""
+def _alike(rows: Rows, tasks: Set[str]) -> Iterator[int]:
+    """A number for each row: the same where task, options and judged answer are."""
     known: dict[bytes, int] = {}
-    for _, batch in rows.batches(duplicates.ANSWERS):
+    for _, batch in rows.batches([*duplicates.ANSWERS, "options"]):
         for row in batch.to_pylist():
-            key = repr((row["task"], duplicates.judged(row, tasks))).encode()
+            alike = row["task"], duplicates.in_any_order(row["options"]), duplicates.judged(row, tasks)
+            key = repr(alike).encode()
             yield known.setdefault(hashlib.blake2b(key, digest_size=16).digest(), len(known))
+
+
+def _of_one(values: NDArray[np.int64], pairs: similarity.Pairs) -> similarity.Pairs:
+    """The pairs whose two have one value."""
+    same = values[pairs.left] == values[pairs.right]
+    return similarity.Pairs(*(part[same] for part in pairs))
 
 
 def _detail(first: str, labels: str | None) -> str:
@@ -82,10 +91,10 @@ def _labels(rows: Rows, firsts: NDArray[np.int64], members: NDArray[np.int64]) -
 
     A label that is the letter of an option does not count: each row has its options in an order of its own.
     """
-    some = rows.take(members, ["label", "choices"]).to_pylist()
+    some = rows.take(members, ["label", "options"]).to_pylist()
     found: dict[int, set[str]] = {}
     for first, row in zip(firsts[members].tolist(), some, strict=True):
-        if row["label"] is not None and row["choices"] != list(ascii_uppercase[: len(row["choices"] or ())]):
+        if row["label"] is not None and row["options"] is None:
             found.setdefault(first, set()).add(row["label"])
     return {first: " / ".join(sorted(labels)) for first, labels in found.items() if len(labels) > 1}
 

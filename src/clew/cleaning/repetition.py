@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from clew.cleaning.finding import Context, Finding, Findings
 from clew.ledger import DIGITS
+from clew.rows import question
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 WORDS = 4
 CHARACTERS = 8
 """n of the n-grams of texts without spaces, such as Chinese ones: 4 words are about so long."""
-OPTIONS = re.compile(r"^\s*\(?A[.)] ", re.MULTILINE)
-"""Where the options of a question begin: those share words by nature."""
 UNSPACED = 20
 """So many characters a word on average say that words are not told apart by spaces."""
 
@@ -50,16 +49,18 @@ NONE = Repeats(0.0, (0, 0))
 def find(rows: pa.Table, rule: RepetitionRule, context: Context) -> Findings:  # noqa: ARG001 - a rule's form
     """Rows whose text or written answer has more than `rule.threshold` of its words in repeated 4-grams.
 
-    Of a text with choices, options that stand in it (lines from `A. ` on) are not looked at; nor is the answer of
-    tagged words, which names each entity. score is the larger share
-    of the two; start and end mark the first phrase of `text` that came before.
+    Options at the end of a question are not looked at, since they share words by nature; nor is the answer of tagged
+    words, which names each entity. score is the larger share of the two; start and end mark the first phrase of `text`
+    that came before.
     """
     found = {}
     scores = np.zeros(len(rows), dtype=np.float32)
     written = pc.and_(rows["choices"].is_null(), rows["tokens"].is_null()).to_pylist()  # lists of entities repeat
     texts, answers = rows["text"].to_pylist(), rows["completion"].to_pylist()
+    options = rows["options"].to_pylist()
     for position, (text, answer, is_written) in enumerate(zip(texts, answers, written, strict=True)):
-        in_text = repeats((text or "") if is_written else _without_options(text or ""))
+        asked = question(text or "", options[position]) if options[position] else None
+        in_text = repeats(asked or text or "")
         in_answer = repeats(answer) if is_written and answer else NONE
         score = round(max(in_text.share, in_answer.share), DIGITS)
         scores[position] = score
@@ -69,11 +70,6 @@ def find(rows: pa.Table, rule: RepetitionRule, context: Context) -> Findings:  #
             detail = f"{score:.0%} of the {where} came before"
             found[position] = Finding(rule.action, score, rule.threshold, detail, start, end)
     return Findings(found, scores)
-
-
-def _without_options(text: str) -> str:
-    options = OPTIONS.search(text)
-    return text[: options.start()] if options else text
 
 
 def repeats(text: str) -> Repeats:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,8 +35,7 @@ QUEUE = pa.schema(
 asks about one of several rows of an id as a copy, or a person did, which of them each that waits is, 1 the first; else
 null."""
 
-OPTIONS = pa.list_(pa.string())
-ASKED = pa.schema([(chain.BESIDE, pa.string()), (chain.OPTIONS, OPTIONS)])
+ASKED = pa.schema([(chain.BESIDE, pa.string())])
 
 
 def run(clean: params.Clean, seed: int) -> dict[str, Any]:
@@ -76,21 +74,10 @@ def _prompts(seen: Rows) -> Iterator[list[messages.Row]]:
 
 
 def _asked(seen: Rows, known: messages.Templates) -> Iterator[pa.Table]:
-    """Of each row what its prompt holds beside its text and the template, and the options that it shows."""
-    for prompts, (_, batch) in zip(_prompts(seen), seen.given(["choices"]), strict=True):
+    """Of each row what its prompt holds beside its text and the template."""
+    for prompts in _prompts(seen):
         beside = [messages.beside(row, known) for row in prompts]
-        options = [
-            _options(letters, row[2]) for letters, row in zip(batch["choices"].to_pylist(), prompts, strict=True)
-        ]
-        yield pa.table([pa.array(beside, pa.string()), pa.array(options, OPTIONS)], schema=ASKED)
-
-
-def _options(letters: Sequence[str] | None, prompt: Sequence[Mapping[str, str]]) -> list[str] | None:
-    """The options of a row whose choices are letters, as its prompt shows them."""
-    if not letters or letters != list(ascii_uppercase[: len(letters)]):
-        return None
-    found = rows.options(prompt[-1]["content"], letters)
-    return found if all(found) else None
+        yield pa.table([pa.array(beside, pa.string())], schema=ASKED)
 
 
 def _check_answers(seen: Rows) -> None:

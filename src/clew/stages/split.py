@@ -77,9 +77,7 @@ def run(split: params.Split, seed: int) -> dict[str, Any]:
 def _drawn(seed: int) -> splitting.Drawn:
     parts = [
         splitting.draws(batch, seed)
-        for batch in io.open_parquet(paths.CLEAN, rows.SCHEMA).iter_batches(
-            io.ROW_GROUP, columns=["text", "choices", "messages"]
-        )
+        for batch in io.open_parquet(paths.CLEAN, rows.SCHEMA).iter_batches(io.ROW_GROUP, columns=["text", "options"])
     ]
     nothing = np.empty(0, dtype=np.uint64)
     return splitting.Drawn(*(np.concatenate([nothing, *some]) for some in zip(*parts, strict=True)))

@@ -53,8 +53,17 @@ def test_labels_that_differ_are_told() -> None:
 
 
 def test_letters_of_options_in_another_order_are_no_labels_that_differ() -> None:
-    found = _find([row(LONG, "A", choices=["A", "B"]), row(NEAR, "B", choices=["A", "B"])])
+    found = _find([row(LONG, "A", options=["heat", "acid"]), row(NEAR, "B", options=["Acid", "heat"])])
     assert found.by_position[1].detail == f"of row id of {LONG}"
+
+
+def test_a_question_with_other_options_is_another_one_and_of_the_same_cluster() -> None:
+    some = [row(LONG, "A", options=["heat", "acid"]), row(NEAR, "A", options=["heat", "sand"]), row(NEAR, "yes")]
+    found = _find([*some, row(NEAR, "B", options=["sand", "heat"])])
+    assert list(found.by_position) == [3]
+    assert found.scores is not None
+    assert found.scores.tolist() == [0, 0, 0, 1]
+    assert found.columns["cluster"].to_pylist() == [f"id of {LONG}"] * 4
 
 
 def test_tasks_do_not_meet() -> None:

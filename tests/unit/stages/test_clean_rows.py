@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clew import io, params, paths, review, rows
+from clew import io, ledger, params, paths, review, rows
 from clew.errors import DataError
 from clew.stages import clean, prepare
 
@@ -84,6 +84,32 @@ def test_tagged_words_that_a_mend_would_part_from_their_text_wait_as_they_are(
     assert [one["rule"] for one in review.waiting()] == ([] if mended else ["hygiene"])
 
 
+OPTIONS = SOURCE | {"kind": "options", "options": "{{ options }}", "strip": r"[A-Z]\. ", "answer": "{{ answer }}"}
+OPTIONS |= {"prompt": "{{ text }}\nA. no\n{{ options | replace('. ', ') ') }}\nSay A, as in:\nA. Iron"}
+OPTIONS |= {"shuffle": False, "rejected": False}
+ASKED = "In the long and winding ward number one what is it that the doctor gives to the patient who sleeps so badly"
+ONCE = [
+    {"text": ASKED, "options": "A. K\nB. C\nC. D", "answer": "B. C"},
+    {"text": ASKED, "options": "A. C&#8203;\nB. D\nC. K", "answer": "A. C&#8203;"},
+    {"text": f"{ASKED} today", "options": "A. D\nB. K\nC. C", "answer": "C. C"},
+]
+OTHER = {"text": f"{ASKED} again", "options": "A. Zinc\nB. Lead\nC. Iron", "answer": "C. Iron"}
+
+
+def test_a_question_is_the_same_where_its_options_are_however_the_prompt_shows_them() -> None:
+    found = _run(OPTIONS, [*ONCE, OTHER], **{name: DEFAULT[name] for name in SAME})
+    assert [row["options"] for row in found] == [["K", "C", "D"], ["Zinc", "Lead", "Iron"]]
+    told = [(entry["decision"], entry["rule"]) for entry in ledger.read("clean")]
+    assert told == [("kept", None), ("dropped", "duplicates"), ("dropped", "near_duplicates"), ("kept", None)]
+    _run(OPTIONS, [ONCE[0], ONCE[1] | {"answer": "B. D"}], hygiene=DEFAULT["hygiene"])
+    mended = rows.read(paths.CLEAN)[1]
+    assert mended["options"] == ["C", "D", "K"]
+    assert "A) C\n" in mended["messages"][-1]["content"]
+    with pytest.raises(DataError, match="no row is left of 2: contradictions 2"):
+        _clean(**{name: DEFAULT[name] for name in SAME})
+
+
+SAME = ("hygiene", "contradictions", "duplicates", "near_duplicates")
 NOISE = {"tasks": ["t"], "folds": 3, "threshold": 0.5, "min_accuracy": 0.9, "otherwise": "downweight"}
 PEOPLE = {"tasks": ["t"], "folds": 3, "threshold": 0.4, "otherwise": "review"}
 
