@@ -213,25 +213,42 @@ def test_fsdp_that_accelerate_quietly_turns_into_ddp_is_an_error(here: Path) -> 
         ranks.run("sft", tiny_model.sft_params(micro_batch_size=1), config="here")
 
 
-@pytest.mark.parametrize("changes", [{}, {"method": "full", "learning_rate": 0.001}], ids=str)
-def test_fsdp_learns_the_same_as_one_process(
-    here: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
-) -> None:
-    """torch's own FSDP, over gloo: accelerate has it for GPUs only, and is told that these are some."""
+@pytest.fixture
+def sharded(here: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A configuration of torch's own FSDP over gloo: accelerate has it for GPUs, and is told that these are some."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*filter(None, sys.path), str(ranks.ROOT / "tests")]))
     monkeypatch.setattr(launch, "RANK", "examples.sharded_rank")
     config = (paths.CONFIGS / "fsdp.yaml").read_text().replace("use_cpu: false", "use_cpu: true")
-    (paths.CONFIGS / "here.yaml").write_text(config.replace("num_processes: 8", "num_processes: 2"))
+    (here / paths.CONFIGS / "here.yaml").write_text(config.replace("num_processes: 8", "num_processes: 2"))
+    return "here"
+
+
+@pytest.mark.parametrize("changes", [{}, {"method": "full", "learning_rate": 0.001}], ids=str)
+def test_fsdp_learns_the_same_as_one_process(sharded: str, changes: dict[str, Any]) -> None:
     section = tiny_model.sft_params(**PLAIN, **changes, patience=99)
     sft.run(section, tiny_model.DECODER, 1)
     alone, fed, told = _losses(paths.SFT_LOSS), io.tree_sha256(paths.fed("sft")), io.read_json(paths.SFT_METRICS)
     weights = _weights(paths.SFT)
-    ranks.run("sft", section, config="here")
+    ranks.run("sft", section, config=sharded)
     assert _losses(paths.SFT_LOSS) == pytest.approx(alone, abs=1e-4)
     assert _apart(paths.SFT, weights) < 1e-4
     assert io.tree_sha256(paths.fed("sft")) == fed
     assert _near(told, io.read_json(paths.SFT_METRICS))
     assert io.read_json(paths.SFT / record.NAME)["launch"]["wrapper"] == "fsdp"
+
+
+def test_rlhf_under_fsdp_learns_the_same_as_in_one_process(sharded: str) -> None:
+    dpo, judge = tiny_model.align_params(**PLAIN, rows=12), tiny_model.reward_params(**PLAIN, rows=13)
+    reward.run(judge, 1)
+    align.run(dpo, 1)
+    alone = _losses(paths.REWARD_LOSS), _losses(paths.ALIGN_LOSS)
+    told = io.read_json(paths.REWARD_METRICS), io.read_json(paths.ALIGN_METRICS)
+    ranks.run("reward", judge, config=sharded)
+    ranks.run("align", dpo, config=sharded)
+    assert _losses(paths.REWARD_LOSS) == pytest.approx(alone[0], abs=1e-4)
+    assert _losses(paths.ALIGN_LOSS) == pytest.approx(alone[1], abs=1e-4)
+    assert _near(told[0], io.read_json(paths.REWARD_METRICS))
+    assert _near(told[1], io.read_json(paths.ALIGN_METRICS))
 
 
 def test_one_process_where_two_were_asked_for_is_an_error(here: Path) -> None:
