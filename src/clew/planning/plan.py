@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clew import params, paths
-from clew.errors import ParamsError
+from clew.errors import DataError, ParamsError
 from clew.history import blocks
 from clew.history.lockfile import Artifact
 from clew.planning import disk, gpus, memory, settings, stages, time, workload
@@ -137,6 +137,7 @@ def _training(
     if fates.get(makes) == "runs" and not (makes == "sft" and folder == paths.SFT):
         notes.append(f"{folder} will be made again: its sizes now are taken")
     train = paths.TRAIN if (root / paths.TRAIN).is_file() else _cached(pipeline, paths.TRAIN)
+    train = train if train is not None and _is_of_this_version(train) else None
     tokenizer = _tokenizer(folder) if train is not None and (root / folder / "tokenizer.json").is_file() else None
 
     def count(own: Settings) -> Workload:
@@ -231,6 +232,16 @@ def _as_it_ran(p: params.Params, name: str, pipeline: stages.Pipeline, model: Mo
         return settings.of(type(getattr(p, name)).model_validate_json(json.dumps(ran)), model, name)
     except (KeyError, TypeError, ValueError, ParamsError):
         return None
+
+
+def _is_of_this_version(train: Path) -> bool:
+    from clew import io, rows
+
+    try:
+        io.open_parquet(train, rows.SCHEMA)
+    except DataError:
+        return False
+    return True
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from clew import io, paths, rows
@@ -91,6 +92,9 @@ def test_without_rows_the_limits_of_params_stand_in_for_them(here: Path) -> None
     assert (told["rows"], told["exact"]) == (120, False)
     assert told["tokens"] == 120 * 256
     assert told["memory"]["batch"]["tokens"] == 256
+    earlier = pa.schema([field for field in rows.SCHEMA if field.name != "options"])
+    io.write_parquet(paths.TRAIN, [], earlier)
+    assert _plan("sft", "--json")["training"]["sft"]["rows"] == 120
     limits = {"stress": {"train": 100, "valid": 20, "test": 60}}
     _declare(split={"limits": limits})
     told = _plan("sft", "--json")["training"]["sft"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,7 @@ def test_of_letters_that_differ_more_and_less_none_is_left_after_a_drop() -> Non
     ]
     _write([*_texts(300), *map(" ".join, letters)])
     split.run(_split(leakage=LEAKAGE.model_copy(update={"action": "drop", "near": 0.8})), 3)
-    left = {side: [set(zip(text, text[1:], strict=False)) for text in _letters(side)] for side in ("train", "test")}
+    left = {side: [set(itertools.pairwise(text)) for text in _letters(side)] for side in ("train", "test")}
     assert len(left["test"]) > 20
     assert not [1 for a in left["train"] for b in left["test"] if len(a & b) >= 0.8 * len(a | b)]
     assert io.read_json(paths.SPLIT_METRICS)["leakage"]["near"] == 0
