@@ -81,7 +81,7 @@ def measure(before: list[dict[str, Any]], noise: float) -> None:
         ],
     )
     p = declared()
-    clean.run(p.clean, SEED)
+    clean.run(p.clean, p.prepare, SEED)
     split.run(p.split, SEED)
     train = of_task(paths.SPLITS / "train.parquet")
     test = [row for side in ("valid", "test") for row in of_task(paths.SPLITS / f"{side}.parquet")]

@@ -40,7 +40,7 @@ def test_bringing_your_own_data_as_the_guide_says(tmp_path: Path, monkeypatch: p
     p = params.Params.model_validate_json(json.dumps(tree).replace(zeros, actual))
     fetch_data.run(p.fetch_data)
     prepare.run(p.prepare)
-    clean.run(p.clean, p.seed)
+    clean.run(p.clean, p.prepare, p.seed)
     split.run(p.split, p.seed)
     assert rows.read(paths.ROWS)[1]["label"] == "technical"
     assert len(rows.read(paths.CLEAN)) == 60

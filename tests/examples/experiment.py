@@ -195,7 +195,7 @@ def write(p: params.Params) -> None:
     rng = random.Random(p.seed)
     _write_records(rng)
     prepare.run(p.prepare)
-    clean.run(p.clean, p.seed)
+    clean.run(p.clean, p.prepare, p.seed)
     split.run(p.split, p.seed)
     select.run(p.select, p.seed)
     augment.run(p.augment, p.prepare, p.seed)

@@ -55,7 +55,7 @@ def declared(**clean_changes: Any) -> params.Params:
 def run(p: params.Params) -> None:
     """prepare and clean, and a dvc.lock that says with what."""
     prepare.run(p.prepare)
-    clean.run(p.clean, p.seed)
+    clean.run(p.clean, p.prepare, p.seed)
     lock = {
         "schema": "2.0",
         "stages": {

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from clew.cleaning.store import within
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from clew.cleaning.messages import Templates
     from clew.cleaning.review import Decisions, Said
     from clew.cleaning.store import Rows
     from clew.params_clean import Clean
@@ -35,8 +37,8 @@ SEEN = (
 )
 """The columns of a row that rules see. The rest is only carried over when the rows are written."""
 BESIDE = "beside"
-"""A column that is no row's own: what its prompt holds beside its text and the template (messages.beside); null where
-that is nothing."""
+"""A column that is no row's own: its messages, where they hold more than its text and the template (messages.beside);
+else null."""
 MENDED = (*TEXTS, "options")
 """The columns that a finding's mend is applied to."""
 CHANGED = (*MENDED, "label", "labels", "tokens", "weight")
@@ -73,7 +75,9 @@ class Outcome:
         return max(reversed(self.found.get(position, ())), key=weight, default=None)
 
 
-def apply(rows: Rows, clean: Clean, seed: int, decisions: Decisions) -> Outcome:
+def apply(
+    rows: Rows, clean: Clean, seed: int, decisions: Decisions, templates: Templates = MappingProxyType({})
+) -> Outcome:
     """Apply the rules of `clean` that are not null to `rows` (columns SEEN, BESIDE).
 
     Of a row that a person decided about, rules mend the texts and fill what is empty, as in the queue that the person
@@ -81,7 +85,7 @@ def apply(rows: Rows, clean: Clean, seed: int, decisions: Decisions) -> Outcome:
     """
     said, told = review.said(rows.values("row_id"), decisions)
     outcome = Outcome(rows, {}, {}, {REVIEW: told} if decisions else {})
-    context = Context(seed, clean.features, clean.objective)
+    context = Context(seed, clean.features, clean.objective, templates)
     if said:
         of_person = Findings(review.findings(rows, said))
         _settle(outcome, _note(outcome, REVIEW, of_person, np.arange(len(rows)), {}), clean.downweight)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clew.cleaning import messages
 from clew.ledger import rounded
 
 if TYPE_CHECKING:
@@ -39,9 +41,13 @@ class Finding(NamedTuple):
     end: int | None = None
     """… and ends, in characters: the report marks it."""
     mend: Callable[[str], str] | None = None
-    """Of a fix: what to do to the row's texts (text, completion, rejected, every message)."""
+    """Of a fix: what to do to the row's texts (text, completion, rejected, every message). Of personal data always: a
+    row that a person keeps is masked all the same."""
     changes: Mapping[str, Any] | None = None
     """Of a fix: new values of `text`, `completion`, `label`, `labels`, `rejected` or `tokens`."""
+    within: messages.Mend | None = None
+    """Where `mend` must see a message whole, for what goes over from the template to the record: it, knowing which part
+    is the template's."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ class Context(NamedTuple):
     seed: int
     features: Features
     objective: Objective | None
+    templates: messages.Templates = MappingProxyType({})
+    """Of the tasks' messages, where rules look at these."""
 
 
 def positions(rows: Rows, tasks: Sequence[str]) -> NDArray[np.int64]:

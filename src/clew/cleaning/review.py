@@ -136,8 +136,11 @@ def findings(rows: Rows, said: Mapping[int, Said]) -> dict[int, Finding]:
 def overruled(rule: str, finding: Finding, said: Said) -> Finding:
     """What is left of a rule's finding about a row that a person decided about.
 
-    Mends and fillings, which the person saw; but no other label than the one that was said.
+    Mends and fillings, which the person saw; but no other label than the one that was said. Personal data is masked,
+    whatever its action: in a queue it may have been.
     """
+    if finding.within:
+        return finding._replace(action="fix")
     if rule in COPIES and not said.copies:
         return finding
     if finding.action == "fix" and not (said.decision.label and "label" in (finding.changes or ())):

@@ -149,7 +149,7 @@ def _mends(findings: Findings, count: int) -> Iterator[Mend]:
 
 def _rows(positions: Sequence[int]) -> pa.Table:
     """What the two rules look at, as it came, of some rows (ascending). Of tagged words only the text is shown."""
-    columns = [*TEXTS, "choices", "options", "messages"]
+    columns = [*TEXTS, "task", "choices", "options", "messages"]
     parts, start = [], 0
     for batch in io.open_parquet(paths.ROWS, rows.SCHEMA).iter_batches(io.ROW_GROUP, columns=columns):
         here = [position - start for position in positions if start <= position < start + len(batch)]

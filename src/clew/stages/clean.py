@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,14 +39,14 @@ null."""
 ASKED = pa.schema([(chain.BESIDE, pa.string())])
 
 
-def run(clean: params.Clean, seed: int) -> dict[str, Any]:
+def run(clean: params.Clean, prepare: params.Prepare, seed: int) -> dict[str, Any]:
     """Apply the rules in order; a rule sees only the rows that those before it left."""
     decisions = review.read(paths.REVIEW_DECISIONS)
     with io.scratch_folder(paths.CLEAN) as scratch:
         seen = store.of_parquet(paths.ROWS, rows.SCHEMA, scratch)
-        known = messages.templates(lambda: (row for batch in _prompts(seen) for row in batch))
+        known = messages.templates(prepare.tasks)
         seen.put(ASKED, _asked(seen, known))
-        outcome = chain.apply(seen, clean, seed, decisions)
+        outcome = chain.apply(seen, clean, seed, decisions, known)
         _check_answers(seen)
         left = len(seen)
         deciding = {position: outcome.deciding(position) for position in sorted(outcome.found)}
@@ -74,7 +75,7 @@ def _prompts(seen: Rows) -> Iterator[list[messages.Row]]:
 
 
 def _asked(seen: Rows, known: messages.Templates) -> Iterator[pa.Table]:
-    """Of each row what its prompt holds beside its text and the template."""
+    """Of each row chain.BESIDE."""
     for prompts in _prompts(seen):
         beside = [messages.beside(row, known) for row in prompts]
         yield pa.table([pa.array(beside, pa.string())], schema=ASKED)
@@ -102,8 +103,8 @@ def _cleaned(outcome: chain.Outcome, known: messages.Templates) -> Iterator[pa.T
     """The rows that are left, batch by batch."""
     seen = outcome.rows
     mends = _mends(outcome)
-    for (start, now), (_, came) in zip(seen.read(rows.SCHEMA.names), seen.given(["text"]), strict=True):
-        table = _with_mended_messages(now.cast(rows.SCHEMA), came["text"], start, mends, known)
+    for start, now in seen.read(rows.SCHEMA.names):
+        table = _with_mended_messages(now.cast(rows.SCHEMA), start, mends, known)
         yield table.filter(pa.array(seen.left[start : start + len(table)]))
 
 
@@ -111,27 +112,24 @@ def _mends(outcome: chain.Outcome) -> dict[int, list[messages.Mend]]:
     """What rules did to rows that are left, by position."""
     found = {}
     for position, some in outcome.found.items():
-        mends = [one.finding.mend for one in some if one.finding.action == "fix" and one.finding.mend]
+        fixes = [one.finding for one in some if one.finding.action == "fix"]
+        mends = [one.within or partial(messages.piecewise, one.mend) for one in fixes if one.mend]
         if mends and outcome.rows.left[position]:
             found[position] = mends
     return found
 
 
 def _with_mended_messages(
-    table: pa.Table,
-    texts: pa.ChunkedArray,
-    start: int,
-    mends: Mapping[int, Sequence[messages.Mend]],
-    known: messages.Templates,
+    table: pa.Table, start: int, mends: Mapping[int, Sequence[messages.Mend]], known: messages.Templates
 ) -> pa.Table:
-    """A batch of rows with the messages that are mended. texts: as they came. start: the position of its first row."""
+    """A batch of rows with the messages that are mended. start: the position of its first row."""
     here = [position for position in range(start, start + len(table)) if position in mends]
     if not here:
         return table
     made = table["messages"].to_pylist()
     for position in here:
-        row = (table["task"][position - start].as_py(), texts[position - start].as_py(), made[position - start])
-        made[position - start] = messages.mended(row, mends[position], known)
+        at = position - start
+        made[at] = messages.mended(table["task"][at].as_py(), made[at], mends[position], known)
     field = rows.SCHEMA.field("messages")
     return table.set_column(rows.SCHEMA.get_field_index("messages"), field, pa.array(made, type=field.type))
 

@@ -2,62 +2,63 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from functools import partial
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clew.cleaning import messages
+from clew.mapping import renderer
 
 
-def _row(text: str, content: str, task: str = "t") -> messages.Row:
-    return task, text, [{"role": "system", "content": "Rules: A"}, {"role": "user", "content": content}]
+def _without_a(text: str) -> str:
+    return text.replace("A", "")
 
 
-def _mend(text: str) -> str:
-    return text.replace("A", "<x>")
+def _mended(template: str, record: dict[str, object]) -> str:
+    known = {"t": [messages.parsed(template)]}
+    content = renderer()(template, record)
+    mends = [partial(messages.piecewise, _without_a)]
+    return str(messages.mended("t", [{"role": "user", "content": content}], mends, known)[0]["content"])
 
 
-def _mended(rows: list[messages.Row]) -> list[str]:
-    known = messages.templates(lambda: rows)
-    return [messages.mended(row, [_mend], known)[-1]["content"] for row in rows]
+@pytest.mark.parametrize(
+    ("template", "record", "mended"),
+    [
+        ("A post: {{ text }}. A?", {"text": "A cat"}, "A post:  cat. A?"),
+        ("{{ text }} A", {"text": ""}, "A"),
+        ("Rules: A", {}, "Rules: A"),
+        ("{{ text }}\nA", {"text": "A\nA\nAb"}, "\n\nb\nA"),
+        ("By {{ author }}: {{ text | upper }}, A", {"author": "A b", "text": "a dog"}, "By  b:  DOG, A"),
+        ('{{ text | truncate(5, false, "") }}\n\nA?', {"text": "A cat A"}, " cat \n\nA?"),
+        ("{% if text %}A: {{ text }}{% endif %} A", {"text": "AB"}, "A: B A"),
+        ('{{ "A?" if text else "" }} {{ text }}', {"text": "AB"}, "A? B"),
+        ("{% for one in some %}<A> {{ one }}\n{% endfor %}", {"some": ["AB", "C"]}, "<A> B\n<A> C"),
+    ],
+)
+def test_what_the_template_says_stays_and_the_record_is_mended(
+    template: str, record: dict[str, object], mended: str
+) -> None:
+    assert _mended(template, record) == mended
 
 
-def test_the_template_stays_and_the_text_is_mended() -> None:
-    rows = [_row("A cat", "Post A: A cat. A?"), _row("a dog", "Post A: a dog. A?")]
-    assert _mended(rows) == ["Post A: <x> cat. A?", "Post A: a dog. A?"]
-    known = messages.templates(lambda: rows)
-    assert messages.mended(rows[0], [_mend], known)[0]["content"] == "Rules: A"
+def test_messages_beside_the_text_are_told_by_what_the_template_does_not_say() -> None:
+    known = {"t": [messages.parsed("Rules: A"), messages.parsed("Post: {{ text }} {{ more }} End")]}
+
+    def row(content: str) -> messages.Row:
+        return "t", "a cat", [{"content": "Rules: A"}, {"content": content}]
+
+    assert messages.beside(row("Post: a cat  End"), known) is None
+    assert messages.beside(row("Post: a cat by ann End"), known) == "Rules: A\nPost: a cat by ann End"
+    assert messages.beside(("u", *row("Post: a cat  End")[1:]), known) == "Rules: A\nPost: a cat  End"
 
 
-def test_where_other_columns_stand_in_the_prompt_all_of_it_is_mended() -> None:
-    rows = [_row("A cat", "By A: A cat"), _row("a dog", "By b: a dog")]
-    assert _mended(rows) == ["By <x>: <x> cat", "By b: a dog"]
-
-
-def test_a_text_that_is_cut_in_the_prompt_is_mended_with_all_of_it() -> None:
-    assert _mended([_row("A cat A", "Post: A cat"), _row("a dog and", "Post: a dog")]) == [
-        "Post: <x> cat",
-        "Post: a dog",
-    ]
-
-
-def test_a_task_of_one_row_is_mended_whole() -> None:
-    assert _mended([_row("A cat", "Post A: A cat"), _row("A", "By A: A", task="u")]) == [
-        "Post <x>: <x> cat",
-        "By <x>: <x>",
-    ]
-
-
-@given(st.lists(st.tuples(st.text("A b", max_size=4), st.text("A b:", max_size=6)), min_size=1, max_size=5))
-def test_no_sign_that_is_in_the_text_only_stays(pairs: list[tuple[str, str]]) -> None:
-    rows = [_row(text, f"{front}{text}") for text, front in pairs]
-    known = messages.templates(lambda: rows)["t", 1]
-    parts = Counter(messages.around(text, f"{front}{text}") for text, front in pairs)
-    most = [one for one, n in parts.items() if n > 1 and 2 * n > len(pairs)]
-    assert most == ([] if known is None else [known])
-    for (text, front), told in zip(pairs, _mended(rows), strict=True):
-        if known is None or text.join(known).strip() != f"{front}{text}".strip():
-            assert "A" not in told
-        elif text and front.count(text) == 0 and (front + text).find(text) == len(front):
-            assert told == front + _mend(text)
+@given(st.text("A b:"), st.text("A b:"))
+@example("", ":")
+def test_whatever_values_hold_no_more_stays_of_them_than_the_template_says(first: str, second: str) -> None:
+    template = "b: {{ first }} b {{ second }}:b"
+    content = renderer()(template, {"first": first, "second": second})
+    own = messages.own(messages.parsed(template), content)
+    assert [content[one.start : one.end].strip() for one in own] == ["b:", "b", ":b"]
+    assert "A" not in _mended(template, {"first": first, "second": second})

@@ -282,7 +282,8 @@ def test_what_only_the_prompt_holds_is_masked_there_too(
     assert sum("Write to <EMAIL_ADDRESS>" in prompt for prompt in prompts) == 3
     assert not any("ann" in prompt for prompt in prompts)
     found = [one for one in pq.read_table(paths.ledger("clean")).to_pylist() if one["rule"] == "personal_data"]
-    assert {one["detail"] for one in found[:3]} == {"2 × EMAIL_ADDRESS"}
+    assert {one["detail"] for one in found[:3]} == {"1 × EMAIL_ADDRESS"}
+    assert all("or to help@example.org." in prompt for prompt in prompts)
 
 
 def _write_recogniser(folder: Path, head: bool = True) -> None:
@@ -338,8 +339,8 @@ def test_names_are_told_by_the_recogniser_in_long_texts_too(recogniser: Path) ->
     rows = [row("so ann wrote to ann@example.org in rome"), row("x " * 100 + "ann"), row(""), row(None)]
     first, second = _findings(*rows, rule=NAMES), _findings(*rows, rule=NAMES)
     assert sorted(first.by_position) == [0, 1]
-    assert {at: one._replace(mend=None) for at, one in first.by_position.items()} == {
-        at: one._replace(mend=None) for at, one in second.by_position.items()
+    assert {at: one._replace(mend=None, within=None) for at, one in first.by_position.items()} == {
+        at: one._replace(mend=None, within=None) for at, one in second.by_position.items()
     }
     one = first.by_position[0]
     assert (one.start, one.end, one.detail) == (3, 6, "1 × EMAIL_ADDRESS, 1 × PERSON")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clew import io, ledger, params, paths, rows
+from clew.cleaning import names
+from clew.identifiers import Span
 from clew.stages import clean, prepare
 
 ROOT = Path(__file__).parents[3]
@@ -49,8 +53,9 @@ def _run(task: dict[str, Any], records: list[dict[str, Any]], rules: dict[str, A
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     declared = {"row_key": "public", "max_unfit": 0.5, "tasks": {"t": task}}
-    prepare.run(params.Prepare.model_validate_json(json.dumps(declared)))
-    clean.run(params.Clean.model_validate_json(json.dumps(rules)), 13)
+    mapped = params.Prepare.model_validate_json(json.dumps(declared))
+    prepare.run(mapped)
+    clean.run(params.Clean.model_validate_json(json.dumps(rules)), mapped, 13)
 
 
 LARGE = 5_000_000
@@ -108,7 +113,7 @@ def test_what_a_few_prompts_hold_beside_the_template_is_masked_and_only_there() 
     task = HELP | {"prompt": "{{ text }}\nBy {{ by }}. Write to help@example.org. yes or no?"}
     _run(task, records, NO_RULE | {"personal_data": PERSONAL})
     prompts = [row["messages"][-1]["content"] for row in rows.read(paths.CLEAN)]
-    assert "By <EMAIL_ADDRESS>. Write to <EMAIL_ADDRESS>." in prompts[3]
+    assert "By <EMAIL_ADDRESS>. Write to help@example.org." in prompts[3]
     assert "or mail <EMAIL_ADDRESS>\nBy nobody. Write to help@example.org." in prompts[4]
     assert sum("<EMAIL_ADDRESS>" in prompt for prompt in prompts) == 2
 
@@ -175,3 +180,100 @@ def test_a_classifier_that_is_no_better_than_chance_is_said_to_be_so_and_nothing
     found = io.read_json(paths.CLEAN_METRICS)["label_noise"]["t"]
     assert (found["accuracy"], found["noise"], found["action"], found["doubted"]) == (None, None, None, 0)
     assert "no better than always the same answer" in found["why"]
+
+
+MASKED = NO_RULE | {"personal_data": DEFAULT["personal_data"]}
+
+
+def _asked() -> list[str]:
+    return [row["messages"][-1]["content"] for row in rows.read(paths.CLEAN)]
+
+
+def test_an_address_that_most_rows_of_a_task_hold_is_no_part_of_the_template() -> None:
+    authors = ["ann@example.org"] * 6 + ["bob@example.org"] * 4
+    records = [{"author": who, "text": f"This is post number {n}", "label": "1"} for n, who in enumerate(authors)]
+    _run(LABELLED | {"prompt": "By {{ author }}\n{{ text }}\nyes or no?"}, records, MASKED)
+    assert _asked() == [f"By <EMAIL_ADDRESS>\nThis is post number {n}\nyes or no?" for n in range(10)]
+    assert {(entry["decision"], entry["detail"]) for entry in ledger.read("clean")} == {
+        ("changed", "1 × EMAIL_ADDRESS")
+    }
+
+
+CHOSEN = (
+    TASK
+    | {"kind": "options", "text": "{{ question }}\n{{ options }}", "options": "{{ options }}"}
+    | {
+        "prompt": "{{ question }}\n<b>Options</b> (help@example.org, u/{{ number }}aa)\n{{ options }}\nLetter?",
+        "strip": "[A-Z]\\. ",
+        "answer": "{{ answer }}",
+        "shuffle": True,
+        "rejected": False,
+    }
+)
+CUT = WRITTEN | {"prompt": '{{ question | truncate(20, false, "") }}\n\nMail <i>help@example.org</i>.'}
+
+
+@pytest.mark.parametrize("task", [CHOSEN, CUT])
+def test_what_a_template_says_is_no_personal_data_and_no_damage_of_a_row(task: dict[str, Any]) -> None:
+    """What goes over from the template to the record is: `u/` and then a number."""
+    records = [
+        {"question": f"Which vitamin is <i>number</i> {n}?", "options": "A. K\nB. C\nC. D", "answer": "B. C"}
+        | {"number": "12" if n == 3 else "!"}
+        for n in range(4)
+    ]
+    _run(task, records, MASKED | {"hygiene": DEFAULT["hygiene"]})
+    said = [entry["detail"] for entry in ledger.read("clean") if entry["rule"] == "personal_data"]
+    assert said == (["1 × USER_NAME"] if task is CHOSEN else [])
+    for number, content in enumerate(_asked()):
+        assert content.startswith("Which vitamin is")
+        assert "number</i>" not in content
+        if task is CHOSEN:
+            user = "<USER_NAME>" if number == 3 else "u/!aa"
+            assert f"?\n<b>Options</b> (help@example.org, {user})\nA." in content
+        else:
+            assert content.endswith("\n\nMail <i>help@example.org</i>.")
+
+
+NAMES = ("张伟", "Ann", "Anna Lee", "(Bob")
+
+
+def _names(texts: Sequence[str], *_: Any) -> list[list[Span]]:
+    found = [[(name, at.start()) for name in NAMES for at in re.finditer(re.escape(name), text)] for text in texts]
+    return [[Span("PERSON", at, at + len(name), 0.99) for name, at in of_text] for of_text in found]
+
+
+def test_names_are_masked_where_they_were_found_and_counted_as_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "spans", _names)
+    texts = [
+        "今天张伟说他头疼",
+        "Ask Ann's doctor, or Anns sister, about Ann_2",
+        "McAnn, AnnaAnn, Anna Lee-Ann (Bob)",
+        "-",
+    ]
+    rule = {"recogniser": "ner", "entities": ["EMAIL_ADDRESS", "PERSON"]}
+    records = [{"question": text, "answer": f"{text}!"} for text in texts]
+    _run(
+        WRITTEN | {"prompt": "Q: {{ question }}"},
+        records,
+        MASKED | {"personal_data": MASKED["personal_data"] | rule},
+    )
+    for row, entry in zip(rows.read(paths.CLEAN), ledger.read("clean"), strict=True):
+        masked = row["text"]
+        assert not any(name in masked for name in NAMES)
+        assert (row["messages"][-1]["content"], row["completion"]) == (f"Q: {masked}", f"{masked}!")
+        count = masked.count("<PERSON>")
+        assert entry["detail"] == (f"{2 * count} × PERSON" if count else None)
+    assert rows.read(paths.CLEAN)[0]["text"] == "今天<PERSON>说他头疼"
+    assert rows.read(paths.CLEAN)[1]["text"] == "Ask <PERSON>'s doctor, or <PERSON>s sister, about <PERSON>_2"
+
+
+@pytest.mark.parametrize("action", ["drop", "review"])
+def test_a_row_that_a_person_keeps_is_masked(action: str) -> None:
+    records = [{"question": f"I am ann{n}@example.org, who are you?", "answer": "It is so."} for n in range(3)]
+    _run(WRITTEN, records, MASKED)
+    lines = [{"row_id": row["row_id"], "decision": "keep"} for row in rows.read(paths.CLEAN)[:2]]
+    paths.REVIEW_DECISIONS.mkdir(parents=True)
+    (paths.REVIEW_DECISIONS / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    _run(WRITTEN, records, MASKED | {"personal_data": MASKED["personal_data"] | {"action": action}})
+    assert [row["text"] for row in rows.read(paths.CLEAN)[:2]] == ["I am <EMAIL_ADDRESS>, who are you?"] * 2
+    assert len(rows.read(paths.CLEAN)) == (2 if action == "drop" else 3)

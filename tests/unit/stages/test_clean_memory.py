@@ -29,13 +29,14 @@ def _peak(words: int) -> int:
             texts = [" ".join(draw.choices(vocabulary, k=words)) for _ in range(500)]
             made = [row(text, origin={"file": "f", "record": start + n}) for n, text in enumerate(texts)]
             write(rows.table(made))
-    declared = params.load(ROOT / "params.yaml").clean.model_copy(update={"label_noise": None})
+    p = params.load(ROOT / "params.yaml")
+    declared = p.clean.model_copy(update={"label_noise": None})
     before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
     POOLS.append(pool)
     pa.set_memory_pool(pool)
     tracemalloc.start()
     try:
-        assert clean.run(declared, 13) == {"rows": ROWS}
+        assert clean.run(declared, p.prepare, 13) == {"rows": ROWS}
         return tracemalloc.get_traced_memory()[1] + pool.max_memory()
     finally:
         tracemalloc.stop()

@@ -39,12 +39,17 @@ def _run(task: dict[str, Any], records: list[dict[str, Any]], **rules: Any) -> l
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     declared = {"row_key": "public", "max_unfit": 0.5, "tasks": {"t": task}}
-    prepare.run(params.Prepare.model_validate_json(json.dumps(declared)))
+    Path("prepare.json").write_text(json.dumps(declared))
+    prepare.run(_mapped())
     return _clean(**rules)
 
 
+def _mapped() -> params.Prepare:
+    return params.Prepare.model_validate_json(Path("prepare.json").read_text())
+
+
 def _clean(**rules: Any) -> list[dict[str, Any]]:
-    clean.run(params.Clean.model_validate_json(json.dumps(NO_RULE | rules)), 13)
+    clean.run(params.Clean.model_validate_json(json.dumps(NO_RULE | rules)), _mapped(), 13)
     return rows.read(paths.CLEAN)
 
 
@@ -60,7 +65,7 @@ def test_markup_that_goes_leaves_no_empty_line_at_the_ends_and_no_empty_answer()
     record = {"text": "<p>What is it?</p>", "answer": "<p>It is <b>so</b>.</p>", "bad": "<br>"}
     (row,) = _run(PAIRS, [record], hygiene=DEFAULT["hygiene"])
     assert (row["text"], row["completion"], row["rejected"]) == ("What is it?", "It is so.", None)
-    assert row["messages"][-1]["content"] == "Q: \nWhat is it?"  # of one row, nothing is known to be the template's
+    assert row["messages"][-1]["content"] == "Q: What is it?"
     found = _run(PAIRS, [record | {"text": f"<p>{n}</p>"} for n in range(3)], hygiene=DEFAULT["hygiene"])
     assert [row["messages"][-1]["content"] for row in found] == ["Q: 0", "Q: 1", "Q: 2"]
 

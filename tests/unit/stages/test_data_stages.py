@@ -53,7 +53,7 @@ def test_every_record_is_accounted_for_through_the_three_stages() -> None:
     )
     p = _params()
     prepare.run(p.prepare)
-    clean.run(p.clean, 13)
+    clean.run(p.clean, p.prepare, 13)
     split.run(p.split, 13)
     made, cleaned = rows.read(paths.ROWS), rows.read(paths.CLEAN)
     sides = {side: rows.read(paths.SPLITS / f"{side}.parquet") for side in ("train", "valid", "test")}
@@ -78,7 +78,7 @@ def test_the_same_records_make_the_same_bytes_and_the_key_changes_the_ids() -> N
 
     def digest() -> str:
         prepare.run(p.prepare)
-        clean.run(p.clean, 13)
+        clean.run(p.clean, p.prepare, 13)
         split.run(p.split, 13)
         return io.tree_sha256(Path("data")) + io.tree_sha256(Path("metrics"))
 
@@ -100,7 +100,7 @@ def test_a_row_keeps_its_side_when_rows_are_added() -> None:
     for number in (40, 80):
         _posts(number)
         prepare.run(p.prepare)
-        clean.run(p.clean, 13)
+        clean.run(p.clean, p.prepare, 13)
         split.run(p.split, 13)
         sides.append({entry["row_id"]: entry["detail"] for entry in ledger.read("split")})
     assert all(sides[1][row] == side for row, side in sides[0].items())
@@ -131,14 +131,14 @@ def test_an_empty_split_and_nothing_left_are_told() -> None:
     _posts(30)
     p = _params(split__limits={"stress": {"train": 5, "valid": 0, "test": 5}})
     prepare.run(p.prepare)
-    clean.run(p.clean, 13)
+    clean.run(p.clean, p.prepare, 13)
     with pytest.raises(DataError, match="the valid split is empty"):
         split.run(p.split, 13)
     p = _params(
         clean__length={"action": "drop", "min_words": 50, "max_words": 60}, clean__label_noise__tasks=["stress"]
     )
     with pytest.raises(DataError, match="clean: no row is left of 30: length 30"):
-        clean.run(p.clean, 13)
+        clean.run(p.clean, p.prepare, 13)
 
 
 def test_a_share_of_unfit_records_up_to_the_limit_is_allowed() -> None:
@@ -206,7 +206,7 @@ def test_rows_that_label_noise_doubts_weigh_less_from_then_on() -> None:
     _posts(0, *lines)
     p = _params(clean__label_noise__tasks=["stress"], clean__label_noise__min_accuracy=0.99)
     prepare.run(p.prepare)
-    clean.run(p.clean, 13)
+    clean.run(p.clean, p.prepare, 13)
     changed = {row["row_id"] for row in ledger.read("clean") if row["decision"] == "changed"}
     weights = {row["row_id"]: row["weight"] for row in rows.read(paths.CLEAN)}
     assert changed
@@ -226,7 +226,7 @@ def test_a_record_without_its_label_meets_what_missing_says() -> None:
     for label, decision in (("drop", "dropped"), (constant("no"), "changed"), (frequent, "changed")):
         p = _params(clean__missing=MISSING | {"label": label})
         prepare.run(p.prepare)
-        clean.run(p.clean, 13)
+        clean.run(p.clean, p.prepare, 13)
         (entry,) = (entry for entry in ledger.read("clean") if entry["rule"] == "missing")
         assert (entry["record"], entry["decision"]) == (39, decision)
         if decision == "changed":
@@ -238,7 +238,7 @@ def test_a_record_without_its_label_meets_what_missing_says() -> None:
         ({"clean__missing": None}, "1 rows have no answer; the first is posts.csv record 39"),
     ):
         with pytest.raises(DataError, match=said):
-            clean.run(_params(**changes).clean, 13)
+            clean.run(_params(**changes).clean, p.prepare, 13)
 
 
 def test_tagged_words_are_mended_with_their_text_and_may_name_one_entity_again_and_again() -> None:
@@ -263,8 +263,9 @@ def test_tagged_words_are_mended_with_their_text_and_may_name_one_entity_again_a
     (paths.RAW / "dreaddit").mkdir(parents=True)
     (paths.RAW / "dreaddit/a.jsonl").write_text(json.dumps(record))
     loaded = _params().model_dump(mode="json")
-    prepare.run(params.Prepare.model_validate_json(json.dumps(loaded["prepare"] | {"tasks": {"names": task}})))
-    clean.run(_params(clean__label_noise=None).clean, 13)
+    mapped = params.Prepare.model_validate_json(json.dumps(loaded["prepare"] | {"tasks": {"names": task}}))
+    prepare.run(mapped)
+    clean.run(_params(clean__label_noise=None).clean, mapped, 13)
     (row,) = rows.read(paths.CLEAN)
     assert row["completion"] == "\n".join(["PER: Ada"] * 4)
     assert (row["tokens"][4], row["tokens"][9]) == ("Zürich", "&")

@@ -136,7 +136,7 @@ def test_one_row_of_fifty_megabytes_comes_through_both_stages() -> None:
     every_rule = dict.fromkeys(params.Clean.model_fields)
     length = {"action": "drop", "min_words": 2, "max_words": 600}
     changes = {"features": {"kind": "tfidf", "dimensions": 8}, "downweight": 0.5, "length": length}
-    clean.run(params.Clean.model_validate_json(json.dumps(every_rule | changes)), 13)
+    clean.run(params.Clean.model_validate_json(json.dumps(every_rule | changes)), _declared(), 13)
     assert [entry["rule"] for entry in ledger.read("clean")] == [None, "length"]
 
 

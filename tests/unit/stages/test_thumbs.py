@@ -46,18 +46,22 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def _declared(**task: Any) -> params.Prepare:
+    declared = {"row_key": "public", "max_unfit": 0.5, "tasks": {"advice": TASK | task}}
+    return params.Prepare.model_validate_json(json.dumps(declared))
+
+
 def _prepare(records: list[dict[str, Any]], **task: Any) -> list[dict[str, Any]]:
     path = paths.RAW / "s" / "records.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    declared = {"row_key": "public", "max_unfit": 0.5, "tasks": {"advice": TASK | task}}
-    prepare.run(params.Prepare.model_validate_json(json.dumps(declared)))
+    prepare.run(_declared(**task))
     return rows.read(paths.ROWS)
 
 
 def _clean(records: list[dict[str, Any]], rules: dict[str, Any]) -> list[dict[str, Any]]:
     _prepare(records)
-    clean.run(params.Clean.model_validate_json(json.dumps(NO_RULE | rules)), 13)
+    clean.run(params.Clean.model_validate_json(json.dumps(NO_RULE | rules)), _declared(), 13)
     return rows.read(paths.CLEAN)
 
 
