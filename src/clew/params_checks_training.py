@@ -44,6 +44,8 @@ def _paired(p: Params, section: str, tasks: Sequence[str], *, needed: bool) -> I
     for index, task in enumerate(tasks):
         path: Path = (section, "tasks", index)
         yield from unknown(path, task, sorted(p.prepare.tasks))
+        if getattr(p, section).enabled and task in p.split.limits and not p.split.limits[task].train:
+            yield path, f"`{task}` has no rows to learn from: split.limits.{task}.train is 0"
         if needed and getattr(p.prepare.tasks.get(task), "wanted", None):
             yield path, f"`{task}` has single answers, wanted or not, and no pairs: take align.algorithm: kto"
         elif needed and task in p.prepare.tasks and not _has_rejected(p.prepare.tasks[task]):
@@ -182,7 +184,9 @@ def _kto(p: Params) -> Iterator[Problem]:
     for wanted, lack in ((True, "answers that are wanted"), (False, "rejected answers")):
         if tasks and not any(wanted in _verdicts(task) for task in tasks):
             yield ("align", "tasks"), f"none has {lack}: KTO learns from wanted answers and from others"
-    if p.align.micro_batch_size == 1:
+    if p.align.micro_batch_size == "auto":
+        yield ("align", "micro_batch_size"), "must be a number: KTO's loss follows how many answers go at a time"
+    elif 1 in (p.align.micro_batch_size, p.align.batch_size):
         yield ("align", "micro_batch_size"), "must be 2 or more: KTO compares an answer with those beside it"
 
 
@@ -205,6 +209,8 @@ def _online(p: Params) -> Iterator[Problem]:
             yield (*where, "file"), f"`{term.file}` is no .py file below rewards/"
     if p.align.divergence is not None:
         yield ("align", "divergence"), f"must be null: the loss of {name} does not fall while it learns"
+    if getattr(online, "loss", None) == "bnpo" and p.align.micro_batch_size != p.align.batch_size:
+        yield (*path, "loss"), "bnpo is a mean over what goes at a time: set align.micro_batch_size to batch_size"
     if not any(term.weight for term in online.rewards):
         yield (*path, "rewards"), "weigh 0 in all: nothing would be learnt"
 

@@ -32,7 +32,7 @@ class Lora(Section):
     """Scale by alpha / sqrt(rank), which keeps high ranks learning (Kalajdzievski, 2023)."""
     dora: bool
     """Train the length of each weight vector beside its direction (Liu et al., 2024)."""
-    target_modules: tuple[str, ...]
+    target_modules: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names of the linear layers that get adapters."""
     last_layers: Count
     """Adapters on this many of the last layers."""
@@ -41,7 +41,7 @@ class Lora(Section):
 class Ia3(Section):
     """Vectors that scale activations (Liu et al., 2022)."""
 
-    target_modules: tuple[str, ...]
+    target_modules: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names of the linear layers that are scaled."""
     feedforward_modules: tuple[str, ...]
     """Those of them whose input is scaled; of the others, the output."""

@@ -20,6 +20,12 @@ WHOLE = {"methods": []}
 OFF = {"enabled": False}
 ON = {"enabled": True}
 GRPO = {"algorithm": "grpo"}
+KTO = {
+    "algorithm": "kto",
+    "dpo": None,
+    "kto": {"beta": 0.1, "wanted_weight": 1.0, "unwanted_weight": 1.0, "row_weights": False},
+}
+LORA = {"rank": 8, "alpha": 16, "dropout": 0.0, "rslora": False, "dora": False, "last_layers": 15}
 HELD_OUT = {"rows": 8, "max_new_tokens": 32, "resamples": 100, "confidence": 0.95}
 
 
@@ -81,6 +87,9 @@ def test_what_goes_together_is_taken(tmp_path: Path, sections: dict[str, Any]) -
         ),
         ({"reward": ON | PREFIX}, "reward.method: a reward model is trained full, or by lora or ia3 with merge: true"),
         ({"sft": {"merge": False}, "align": {"method": "qlora"}}, "align.method: qlora wants a whole model"),
+        ({"align": KTO | {"micro_batch_size": "auto"}}, "align.micro_batch_size: must be a number"),
+        ({"split": {"limits": {"stress": {"train": 0, "valid": 1, "test": 1}}}}, "has no rows to learn from"),
+        ({"sft": {"lora": LORA | {"target_modules": []}}}, "target_modules"),
         ({"sft": {"merge": False}, "align": {"method": "full"}}, "align.method: full wants a whole model"),
         ({"align": {"held_out": HELD_OUT | {"max_new_tokens": 630}}}, "leaves no 16 tokens of align.max_length"),
     ],

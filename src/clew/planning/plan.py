@@ -171,7 +171,8 @@ def _settled(
     from clew.training import memory as deciding
 
     where = device.Device("cuda" if machine.kind == "gpu" else "cpu", precision, own.attention)
-    longest = max(batch.tokens for batch in work.batches) * (1 if name == "sft" else 2)
+    packed = getattr(section, "packing", "none") == "bfd"
+    longest = section.max_length if packed else max(b.tokens for b in work.batches) * (1 if name == "sft" else 2)
     rows = own.batch
     while rows % 2 == 0 and deciding.peak(section, folder, rows * longest, where) > deciding.SHARE * machine.memory:
         rows //= 2

@@ -128,6 +128,7 @@ def _trainer(
     loop.use_labelled_positions_only()
     model = device.load_model(paths.SFT, where, train=align.method)
     device.check_fit(model, tokenizer, paths.SFT)
+    device.check_length(model, align.max_length, "align.max_length")
     adapter = loop.adapter(align, model, "align")
     arguments = loop.arguments(align, plan.fed, seed, where, folder)
     with device.memory_advice("align.micro_batch_size", "align.max_length"):

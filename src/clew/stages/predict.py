@@ -40,6 +40,7 @@ def run(predict: params.Predict, model: params.Model, item: str, seed: int) -> d
     questions = [_question(tokenizer, row, predict.max_length) for row in test]
     decoder = device.load_model(folder, where)
     device.check_fit(decoder, tokenizer, folder)
+    device.check_length(decoder, predict.max_length, "predict.max_length")
     with device.memory_advice("predict.batch_size", "predict.max_length"), where.autocast():
         scores, texts, seconds = _answers(decoder, tokenizer, test, questions, predict, where, item)
     predictions = [_prediction(*of_row) for of_row in zip(test, questions, scores, texts, strict=True)]
@@ -53,7 +54,7 @@ def _encoder(
 ) -> dict[str, Any]:
     folder = paths.MODELS / item
     tokenizer, model = encoding.load_tokenizer(folder), encoder.load_model(folder, where)
-    encoder.check_length(model, predict.max_length, "predict.max_length")
+    device.check_length(model, predict.max_length, "predict.max_length")
     head = encoding.head_of(model.config)
     encoded = [encoding.encode(tokenizer, row, head, predict.max_length) for row in test]
     with device.memory_advice("predict.batch_size", "predict.max_length"), where.autocast():

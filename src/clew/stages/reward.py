@@ -58,7 +58,7 @@ def run(reward: params.Reward, seed: int) -> dict[str, Any]:
             return {}
         root = feeding.write("reward", [p.chosen.row_id for p in pairs], [p.chosen.cut for p in pairs], fed)
         with io.replace_folder(paths.REWARD) as aside:
-            training.write_model(paths.SFT, adapter, fitted.weights, where, tokenizer.pad_token_id, aside)
+            training.write_model(paths.SFT, adapter, fitted.weights, where, training.padding(tokenizer), aside)
             record.write(aside, "reward", root)
         differences = _differences(settled, where, tokenizer, held_out)
     ledger.write(
@@ -109,14 +109,15 @@ def _trainer(
 ) -> tuple[Any, Any]:
     from trl import RewardConfig
 
-    model = training.load_model(paths.SFT, where, tokenizer.pad_token_id, train=reward.method)
+    model = training.load_model(paths.SFT, where, training.padding(tokenizer), train=reward.method)
     device.check_fit(model, tokenizer, paths.SFT)
+    device.check_length(model, reward.max_length, "reward.max_length")
     adapter = loop.adapter(reward, model, "reward", "SEQ_CLS")
     config = RewardConfig(**loop.arguments(reward, len(order), seed, where, folder), disable_dropout=False)
     trainer = training.make_trainer_class(reward.center)(
         model=model,
         args=loop.one_gpu_each(config),
-        data_collator=training.make_collator(tokenizer.pad_token_id),
+        data_collator=training.make_collator(training.padding(tokenizer)),
         train_dataset=training.make_dataset(
             [pairs[index] for index in order], order, processes.fill(len(order), loop.micro_batch(reward))
         ),
@@ -132,9 +133,9 @@ def _differences(
     """r(chosen) - r(rejected) of each pair, by the model that was written."""
     import numpy as np
 
-    model = training.load_model(paths.REWARD, where, tokenizer.pad_token_id).eval()
+    model = training.load_model(paths.REWARD, where, training.padding(tokenizer)).eval()
     sides = [example.prompt + example.completion for pair in pairs for example in (pair.chosen, pair.rejected)]
-    scores = np.array(training.score(model, sides, tokenizer.pad_token_id, loop.micro_batch(reward), where))
+    scores = np.array(training.score(model, sides, training.padding(tokenizer), loop.micro_batch(reward), where))
     found: NDArray[np.float64] = scores[0::2] - scores[1::2]
     return found
 

@@ -47,7 +47,8 @@ def run(sft: params.Sft, model: params.Model, seed: int) -> dict[str, Any]:
     }
     order = data.feeding_order([len(example) for example in train], sft.batch_size, sft.epochs, seed, "sft.epochs")
     with checkpoints.folder("sft", INPUTS, sft.model_dump_json(), seed, f"{where.name} {where.precision}") as folder:
-        settled = memory.settle(sft, folder, paths.BASE, max(len(example) for example in train), where)
+        longest = sft.max_length if sft.packing == "bfd" else max(len(example) for example in train)
+        settled = memory.settle(sft, folder, paths.BASE, longest, where)
         facts = _train(settled, seed, where, folder, tokenizer, train, valid, order, unwanted)
     if processes.is_main():
         ledger.write("sft", entries, rows_in=len(entries), rows_out=len(train))
@@ -174,6 +175,7 @@ def _trainer(
     loop.use_labelled_positions_only()
     model = device.load_model(paths.BASE, where, train=sft.method)
     device.check_fit(model, tokenizer, paths.BASE)
+    device.check_length(model, sft.max_length, "sft.max_length")
     adapter = loop.adapter(sft, model, "sft")
     packs = None
     if sft.packing == "bfd":

@@ -134,7 +134,8 @@ def feeding_order(lengths: Sequence[int], batch_size: int, epochs: float, seed: 
     """Indices in the order in which they are fed, epoch after epoch (the last epoch may be a part).
 
     Rows are shuffled each epoch; within chunks of 16 batches they are put into batches of like length, which saves
-    padding, and the batches are shuffled again. Every batch but the very last is full.
+    padding, and the batches are shuffled again. Every batch but the very last is full: what an epoch leaves over begins
+    the next. No batch holds a row twice, where there are rows enough for one.
 
     where: the param that sets the epochs, for the DataError where they are less than one row.
     """
@@ -142,20 +143,24 @@ def feeding_order(lengths: Sequence[int], batch_size: int, epochs: float, seed: 
     total = round(len(lengths) * epochs)
     if not total:
         raise DataError(f"{epochs} epochs of {len(lengths)} rows are no row", where=where, fix="Raise it.")
-    stream: list[int] = []
-    while len(stream) < total:
+    order: list[int] = []
+    over: list[int] = []
+    chunk = CHUNK_BATCHES * batch_size
+    while len(order) + len(over) < total:
         indices = list(range(len(lengths)))
         generator.shuffle(indices)
-        stream += indices
-    order: list[int] = []
-    chunk = CHUNK_BATCHES * batch_size
-    for start in range(0, total, chunk):
-        indices = sorted(stream[start : min(start + chunk, total)], key=lambda i: (-lengths[i], i))
-        batches = [indices[at : at + batch_size] for at in range(0, len(indices), batch_size)]
-        last = [batches.pop()] if len(batches[-1]) < batch_size else []
-        generator.shuffle(batches)
-        order += [index for batch in batches + last for index in batch]
-    return order
+        indices.sort(key=set(over).__contains__)  # a row that is left over comes late
+        indices = indices[: total - len(order) - len(over)]
+        if over:
+            first = batch_size - len(over)
+            order, indices, over = [*order, *over, *indices[:first]], indices[first:], []
+        for start in range(0, len(indices), chunk):
+            some = sorted(indices[start : start + chunk], key=lambda i: (-lengths[i], i))
+            batches = [some[at : at + batch_size] for at in range(0, len(some), batch_size)]
+            over = batches.pop() if len(batches[-1]) < batch_size else []
+            generator.shuffle(batches)
+            order += [index for batch in batches for index in batch]
+    return order + over
 
 
 def pack(lengths: Sequence[int], order: Sequence[int], room: int, window: int, seed: int) -> list[list[int]]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from clew.errors import ModelError, SetupError
+from clew.errors import ModelError, ParamsError, SetupError
 from clew.training import adapters
 
 
@@ -192,6 +192,18 @@ def check_fit(model: Any, tokenizer: Any, folder: Path) -> None:
             f"the tokenizer has {ids} tokens and the model only {rows} embeddings",
             where=str(folder),
             fix="Take the tokenizer and the weights from the same source in fetch_model.",
+        )
+
+
+def check_length(model: Any, max_length: int, where: str) -> None:
+    """Refuse more tokens than the model has positions for. where: the param that says how many."""
+    most = getattr(model.config, "max_position_embeddings", None) or max_length
+    table: Any = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    if getattr(table, "padding_idx", None) is not None:  # RoBERTa counts positions from behind the padding's
+        most -= table.padding_idx + 1
+    if max_length > most:
+        raise ParamsError(
+            f"the model reads {most} tokens at most, not {max_length}", where=where, fix=f"Set it to {most} or less."
         )
 
 

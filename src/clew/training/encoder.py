@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clew.errors import ModelError, ParamsError
+from clew.errors import ModelError
 from clew.training import data, device, fed, loop, processes
 from clew.training.best import put_weights
 from clew.training.encoding import Encoded, Head, make_collator, make_dataset
@@ -126,7 +126,7 @@ def make_trainer(
 
     model = load_base(base, head, seed, where)
     device.check_fit(model, tokenizer, base)
-    check_length(model, sft.max_length, "sft.max_length")
+    device.check_length(model, sft.max_length, "sft.max_length")
     known = {field.name for field in dataclasses.fields(TrainingArguments)}  # the others are TRL's
     given = loop.arguments(sft, len(order), seed, where, folder)
     config = TrainingArguments(
@@ -233,18 +233,6 @@ def _described(head: Head) -> dict[str, Any]:
     """What a config says of a head, for transformers' own classes and pipelines."""
     names = dict(enumerate(head.classes))
     return {"id2label": names, "label2id": {name: number for number, name in names.items()}}
-
-
-def check_length(model: Any, max_length: int, where: str) -> None:
-    """Refuse more tokens than the encoder has positions for."""
-    most = getattr(model.config, "max_position_embeddings", None) or max_length
-    table: Any = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
-    if getattr(table, "padding_idx", None) is not None:  # RoBERTa counts positions from behind the padding's
-        most -= table.padding_idx + 1
-    if max_length > most:
-        raise ParamsError(
-            f"the encoder reads {most} tokens at most, not {max_length}", where=where, fix=f"Set it to {most} or less."
-        )
 
 
 def write_model(base: Path, head: Head, seed: int, weights: Mapping[str, Any], target: Path) -> None:

@@ -109,7 +109,7 @@ def _rewards(
     """What the reward model gives each model's answers, in the tokens of an answered prompt."""
     import numpy as np
 
-    judge = reward.load_model(paths.REWARD, where, tokenizer.pad_token_id).eval()
+    judge = reward.load_model(paths.REWARD, where, reward.padding(tokenizer)).eval()
     return [
         np.array(
             reward.score(
@@ -118,7 +118,7 @@ def _rewards(
                     one.prompt + data.completion_ids(tokenizer, one.row["messages"], text)
                     for one, text in zip(asked, texts, strict=True)
                 ],
-                tokenizer.pad_token_id,
+                reward.padding(tokenizer),
                 loop.micro_batch(align),
                 where,
             )

@@ -7,6 +7,7 @@ are better than the others of their prompt. A step's answers come from the model
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -126,10 +127,10 @@ def _judge(where: device.Device, tokenizer: Any, batch_size: int) -> rewards.Sco
         raise ModelError(
             "there is no reward model", where=str(paths.REWARD), fix="Set reward.enabled: true and run `dvc repro`."
         )
-    model = reward.load_model(paths.REWARD, where, tokenizer.pad_token_id).eval()
+    model = reward.load_model(paths.REWARD, where, reward.padding(tokenizer)).eval()
 
     def score(answers: Sequence[rewards.Answer]) -> list[float | None]:
-        return [*reward.score(model, [a.tokens for a in answers], tokenizer.pad_token_id, batch_size, where)]
+        return [*reward.score(model, [a.tokens for a in answers], reward.padding(tokenizer), batch_size, where)]
 
     return score
 
@@ -217,7 +218,13 @@ def _watch(bounds: params.Hacking) -> Any:
     class Watch(TrainerCallback):  # type: ignore[misc]
         told: tuple[str, ...] = ()
 
-        def on_log(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        def on_log(self, _args: Any, state: Any, _control: Any, logs: Any = None, **_: Any) -> None:
+            if logs and "loss" in logs and not math.isfinite(logs.get("reward", math.nan)):
+                raise DataError(
+                    f"no reward says anything of the answers of step {state.global_step}",
+                    where="align.rewards",
+                    fix="Let a function return a number for some answer of each step, or add another reward.",
+                )
             for warning in hacking.warnings(hacking.steps_of(state.log_history), bounds):
                 kind = warning.partition(" while ")[2].partition(" from ")[0]
                 if kind not in self.told:

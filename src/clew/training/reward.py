@@ -24,6 +24,13 @@ HEAD = "score"
 """What transformers calls the head of one number on a causal language model."""
 
 
+def padding(tokenizer: Any) -> int:
+    """The token to pad with. transformers judges an answer at its last token that is another one: so not the stop
+    token, with which many models pad, or an answer that ends would be judged as one that was cut."""
+    others = [tokenizer.pad_token_id, *tokenizer.all_special_ids, 0]
+    return int(next(token for token in others if token != tokenizer.eos_token_id))
+
+
 def load_model(folder: Path, where: Device, pad_token_id: int, *, train: str | None = None) -> Any:
     """The reward model of a folder, on the device; of a causal language model's, with a head drawn from torch's seed.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,16 @@ def test_rewards_do_not_depend_on_what_stands_beside_an_answer(here: Path) -> No
     one, four = (reward_model.score(model, answers, tokenizer.pad_token_id, size, CPU) for size in (1, 4))
     assert one == pytest.approx(four, abs=1e-5)
     assert len({round(value, 6) for value in one}) == 4
+
+
+def test_an_answer_that_ends_is_judged_otherwise_than_one_that_was_cut(here: Path) -> None:
+    reward.run(tiny_model.reward_params(), 1)
+    tokenizer = device.load_tokenizer(paths.SFT)
+    pad = reward_model.padding(tokenizer)
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id != pad
+    model = reward_model.load_model(paths.REWARD, CPU, pad).eval()
+    cut, ended = reward_model.score(model, [[60, 61], [60, 61, tokenizer.eos_token_id]], pad, 2, CPU)
+    assert cut != ended
 
 
 def test_reliability_is_of_the_favoured_answer() -> None:
@@ -304,6 +315,24 @@ def test_held_out_preferences_are_measured_without_a_reward_model(here: Path) ->
     assert accuracy["aligned"]["value"] == accuracy["aligned"]["vs_sft"]["difference"] == 1
     assert measured["win_rate"]["value"] is None
     assert "reward.enabled" in measured["win_rate"]["reason"]
+
+
+def test_answers_follow_the_probabilities_alone_whatever_the_base_model_asks_for(here: Path) -> None:
+    def draw() -> list[list[int]]:
+        seeds = [sampling.seed_of(1, "x", 0, number) for number in range(20)]
+        return sampling.sample(device.load_model(paths.SFT, CPU).eval(), [[60, 61]] * 20, seeds, 1.0, 8, [258], 258)
+
+    before, file = draw(), paths.SFT / "generation_config.json"
+    told = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps(told | {"repetition_penalty": 5.0, "suppress_tokens": [before[0][0]]}))
+    assert draw() == before
+
+
+def test_a_reward_that_says_nothing_ends_the_run(here: Path) -> None:
+    (paths.REWARDS / "none.py").write_text("def none(completions, rows):\n    return [None] * len(completions)\n")
+    silent = {**FILE, "file": "none.py", "function": "none"}
+    with pytest.raises(DataError, match="no reward says anything of the answers of step 1"):
+        align.run(tiny_model.online_params("grpo", rewards=[silent], rows=8, epochs=1), 1)
 
 
 def test_a_reward_model_that_is_wanted_and_not_there_is_told_before_training(here: Path) -> None:

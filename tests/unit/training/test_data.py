@@ -97,6 +97,8 @@ def test_every_row_is_fed_as_often_as_the_epochs_say(lengths: list[int], size: i
     counts = Counter(order)
     times = [counts[index] for index in range(len(lengths))]
     assert max(times) - min(times) <= 1
+    if len(lengths) >= size:
+        assert all(len(set(order[at : at + size])) == len(order[at : at + size]) for at in range(0, len(order), size))
     assert order == data.feeding_order(lengths, size, epochs, seed, "sft.epochs")
 
 

@@ -145,9 +145,9 @@ def test_the_head_is_drawn_from_the_seed_and_the_encoder_is_the_bases(base: Path
 
 def test_more_tokens_than_positions_are_refused(base: Path) -> None:
     model = encoder.load_base(base, encoding.Head(("O",), tags=True), 1)
-    encoder.check_length(model, 128, "sft.max_length")
-    with pytest.raises(ParamsError, match="the encoder reads 128 tokens at most, not 129"):
-        encoder.check_length(model, 129, "sft.max_length")
+    device.check_length(model, 128, "sft.max_length")
+    with pytest.raises(ParamsError, match="the model reads 128 tokens at most, not 129"):
+        device.check_length(model, 129, "sft.max_length")
 
 
 def test_positions_of_roberta_are_counted_from_behind_its_padding() -> None:
@@ -156,10 +156,10 @@ def test_positions_of_roberta_are_counted_from_behind_its_padding() -> None:
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     config = RobertaConfig(vocab_size=20, max_position_embeddings=34, pad_token_id=1, **sizes)
     model = RobertaForSequenceClassification(config).eval()
-    encoder.check_length(model, 32, "sft.max_length")
+    device.check_length(model, 32, "sft.max_length")
     model(input_ids=torch.full((1, 32), 5))
     with pytest.raises(ParamsError, match="reads 32 tokens at most"):
-        encoder.check_length(model, 33, "sft.max_length")
+        device.check_length(model, 33, "sft.max_length")
 
 
 def test_a_folder_that_holds_no_encoder_is_told(tmp_path: Path, base: Path) -> None:
