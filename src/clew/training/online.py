@@ -219,7 +219,8 @@ def _watch(bounds: params.Hacking) -> Any:
         told: tuple[str, ...] = ()
 
         def on_log(self, _args: Any, state: Any, _control: Any, logs: Any = None, **_: Any) -> None:
-            if logs and "loss" in logs and not math.isfinite(logs.get("reward", math.nan)):
+            said = (logs or {}).get("reward", 0.0)
+            if said is None or math.isnan(said):
                 raise DataError(
                     f"no reward says anything of the answers of step {state.global_step}",
                     where="align.rewards",
