@@ -109,7 +109,8 @@ def _repairs(markup: bool) -> Repairs:
     may look like control characters.
     """
     repairs = {"mojibake": _decoded, "control characters": _without_controls, "invisible characters": _without_unseen}
-    return {"markup": _without_markup} | repairs if markup else repairs
+    of_markup: Repairs = {"markup": _without_markup} if markup else {}
+    return {**of_markup, **repairs}
 
 
 def damage(text: str, repairs: Repairs) -> list[str]:
@@ -212,11 +213,19 @@ def _kept_where_needed(run: re.Match[str]) -> str:
     return before + unseen if NEEDED.match(before) or NEEDED.match(after) else before
 
 
-def _without_markup(text: str) -> str:
-    """Entities become what they stand for, tags go (those of blocks leave a new line); escaped ones, too."""
+def laid_open(text: str) -> str:
+    """A text without its damage, but with what its markup hides."""
+    return _repaired(_without_markup(text, hidden=True), _repairs(markup=False))
+
+
+def _without_markup(text: str, hidden: bool = False) -> str:
+    """Entities become what they stand for, tags go (those of blocks leave a new line); escaped ones, too.
+
+    hidden: leave what comments, scripts and styles hold.
+    """
     for _ in range(DEPTH):
         plain = ENTITY.sub(_unescaped, text)
-        plain = INLINE.sub("", BLOCK.sub("\n", _without_hidden(plain)))
+        plain = INLINE.sub("", BLOCK.sub("\n", plain if hidden else _without_hidden(plain)))
         if plain == text:
             break
         text = plain

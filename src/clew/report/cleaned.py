@@ -122,6 +122,7 @@ class _Shown:
         self._hidden = rule is not None and rule.recogniser is not None
         self._mends = dict(zip(positions, _mends(damage, len(positions)), strict=True))
         self._masks = dict(zip(positions, _mends(personal, len(positions)), strict=True))
+        self._laid_open = hygiene.laid_open if rule is not None else str
         self._mending = clean.hygiene is not None and clean.hygiene.action == "fix"
 
     def of(self, entry: Mapping[str, Any]) -> tuple[str | None, int | None, int | None]:
@@ -130,14 +131,15 @@ class _Shown:
         if raw is None or self._hidden:
             return None, None, None
         mend, mask = self._mends[entry["position"]], self._masks[entry["position"]]
-        last = mask(mend(raw))
         rule = ORDER.index(entry["rule"])
         seen = mend(raw) if self._mending and rule > ORDER.index("hygiene") else raw
         start, end = entry["start"] or 0, entry["end"] or 0
         before, part, after = mask(seen[:start]), mask(seen[start:end]), mask(seen[end:])
         text = before + part + after
-        if text != mask(seen) or mend(text) != last:  # damage may hide personal data from the mask
-            return last, None, None
+        opened = self._laid_open
+        if text != mask(seen) or mend(text) != mask(mend(raw)) or opened(text) != mask(opened(seen)):
+            last = mask(mend(raw))  # damage may hide personal data from the mask
+            return (last if opened(last) == mask(opened(mend(raw))) else None), None, None
         return text, (len(before) if part else None), (len(before) + len(part) if part else None)
 
 
@@ -164,7 +166,7 @@ def _mended(table: pa.Table, damage: Findings) -> pa.Table:
     found = table.to_pylist()
     for row, mend in zip(found, _mends(damage, len(found)), strict=True):
         contents = [message["content"] for message in row["messages"]]
-        row[chain.BESIDE] = "\n".join([row["text"] or "", *contents])
+        row[chain.BESIDE] = "\n".join([row["text"] or "", hygiene.laid_open(row["text"] or ""), *contents])
         row |= {name: mend(row[name]) for name in TEXTS if row[name] is not None}
     schema = table.schema.append(pa.field(chain.BESIDE, pa.string()))
     return pa.Table.from_pylist(found, schema=schema)

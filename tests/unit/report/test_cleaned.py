@@ -134,6 +134,20 @@ def test_damage_hides_no_personal_data_from_the_page(
     assert marked.text[marked.start : marked.end] == "<b>bold</b>"
 
 
+@pytest.mark.parametrize(
+    "hidden", ["<!-- ann@sec\u200bret-example.org -->", "<script>m='ann&#64;secret-example.org'</script>"]
+)
+@pytest.mark.parametrize("around", ["", "a line about the garden party "])
+def test_what_markup_hides_is_not_shown_where_damage_hides_it_from_the_mask(
+    hidden: str, around: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _write(f"{around}{hidden}")
+    examples = _examples(noisy_posts.declared(hygiene=HYGIENE, personal_data=EMAILS, label_noise=None))
+    (one,) = examples["hygiene"]
+    assert (one.text or "").strip() == around.strip()
+
+
 def test_what_a_rule_marks_is_marked_in_the_text_as_the_rule_saw_it_around_masks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
