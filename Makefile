@@ -68,6 +68,7 @@ bench: setup-dev ## measure speed and memory; docs/benchmarks.md keeps the table
 	@python benchmarks/cleaning_scale.py .clew/bench/cleaning_scale
 	@python benchmarks/training.py .
 	@python benchmarks/predict.py .
+	@python benchmarks/alignment.py .clew/bench/alignment
 
 lock: ## write both lock files anew from pyproject.toml
 	@rm -rf .clew/lock && $(PYTHON) -m venv .clew/lock

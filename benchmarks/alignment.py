@@ -5,7 +5,9 @@
 Pairs of film snippets, each in one pair; the better one is that which a panel of raters found at least GAP more
 positive (VADER's data, means of 15 to 20 raters, -4 to 4). SFT learns the better ones. DPO and the reward model learn
 the pairs that SFT learnt from; RLOO writes lines of its own for the reward model. All are measured on pairs of the
-valid split, which none of them saw. FOLDER/<seed> keeps what each stage made; MODEL is a folder as models/base.
+valid split, which none of them saw. All prompts are the same, so the rewards that are told are those of the answers
+drawn in training: their mean over the first and over the last quarter of the steps. FOLDER/<seed> keeps what each
+stage made; MODEL is a folder as models/base.
 """
 
 from __future__ import annotations
@@ -139,8 +141,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     noisy_sets.fetch(paths.RAW)
-    print("| seed | | preferred, sft | aligned | difference | reward, sft | aligned | difference | win rate | KL |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("| seed | | preferred, sft | aligned | difference | reward, first | last | KL |")
+    print("|---|---|---|---|---|---|---|---|")
     for seed in asked.seeds:
         work = folder / str(seed)
         experiment(work, base, seed, folder / paths.RAW)
@@ -151,11 +153,11 @@ def main() -> None:
             set_algorithm(work, name)
             stage(work, "align")
             found = json.loads((work / paths.ALIGN_METRICS).read_text(encoding="utf-8"))
-            preferred, reward = found["held_out"]["preference_accuracy"], found["held_out"]["reward"]
+            preferred = found["held_out"]["preference_accuracy"]
+            drawn = [f"{found['reward'][quarter]:.3f}" for quarter in ("first", "last")] if "kl" in found else ["", ""]
             print(
                 f"| {seed} | {name} | {told(preferred['sft'])} | {told(preferred['aligned'])} "
-                f"| {against(preferred['aligned'])} | {told(reward['sft'])} | {told(reward['aligned'])} "
-                f"| {against(reward['aligned'])} | {told(found['held_out']['win_rate'])} | {kl(found)} |",
+                f"| {against(preferred['aligned'])} | {' | '.join(drawn)} | {kl(found)} |",
                 flush=True,
             )
         print(f"\nreward model, seed {seed}: accuracy {told(judge['accuracy'])}\n", flush=True)
