@@ -155,7 +155,7 @@ def outlying(every: Sequence[Row]) -> None:
     print("\n| outliers | AUROC | " + " | ".join(f"found at {t}: recall / precision (n)" for t in OUTLIERS) + " |")
     print(f"|---|---|{'---|' * len(OUTLIERS)}")
     for name, kind in KINDS.items():
-        rule = OutliersRule(action="review", tasks=("all",), neighbours=10, threshold=1.0)
+        rule = OutliersRule(action="review", near_duplicates=None, tasks=("all",), neighbours=10, threshold=1.0)
         vectors = features.embed([row["text"] for row in given], kind, SEED)
         means = neighbours.nearest(vectors, 10, SEED)[0].mean(axis=1)
         scores = outliers.find(table(given), rule, Context(SEED, kind, None)).scores

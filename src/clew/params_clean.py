@@ -210,9 +210,12 @@ class MismatchRule(Section):
 
 
 class OutliersRule(Section):
-    """Texts unlike all others of their task (cleanlab's Datalab, over a given graph of nearest neighbours)."""
+    """Texts unlike all others of their task, and those nearly the same as an earlier one by their embeddings
+    (cleanlab's Datalab, over a given graph of nearest neighbours)."""
 
     action: Fate
+    near_duplicates: Fate | None
+    """What the later ones of near duplicates meet; null only counts them."""
     tasks: tuple[Name, ...]
     neighbours: Count
     threshold: Annotated[float, Field(gt=0, le=1)]

@@ -143,7 +143,11 @@ def test_names_of_other_sections_are_checked(tmp_path: Path) -> None:
         ),
         ("mismatch: null", "mismatch: {action: drop, tasks: [exam], share: 0.1, threshold: 1.0}", "no written answers"),
         *[
-            ("outliers: null", f"outliers: {{action: drop, tasks: [{tasks}], neighbours: 9, threshold: {at}}}", said)
+            (
+                "outliers: null",
+                f"outliers: {{action: drop, near_duplicates: null, tasks: [{tasks}], neighbours: 9, threshold: {at}}}",
+                said,
+            )
             for tasks, at, said in [
                 ("exam, exam", 0.37, "clean.outliers.tasks.1: `exam` stands there twice"),
                 ("exams", 0.37, "`exams` is not declared; did you mean `exam`?"),

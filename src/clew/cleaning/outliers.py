@@ -1,10 +1,11 @@
-"""Texts unlike all others of their task: cleanlab's Datalab, over a graph of nearest neighbours by faiss.
+"""Texts unlike all others of their task, and near duplicates: cleanlab's Datalab, over a graph of neighbours by faiss.
 
 Datalab's own graph compares all with all in Python: 50,000 texts take minutes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,8 @@ FEWEST = 4
 
 
 def find(rows: Rows, rule: OutliersRule, context: Context) -> Findings:
-    """Rows of `rule.tasks` whose text is farther from its neighbours than Datalab's threshold allows.
+    """Rows of `rule.tasks` whose text is farther from its neighbours than Datalab's threshold allows, and, where
+    `rule.near_duplicates` says what is to happen to them, those that Datalab calls near duplicates of an earlier row.
 
     score is the threshold at which Datalab would begin to call the row an outlier, at most 1.
     """
@@ -39,15 +41,21 @@ def find(rows: Rows, rule: OutliersRule, context: Context) -> Findings:
             continue
         vectors = embed(list(Texts(rows, "text", some)), context.features, context.seed)
         distances, others = nearest(vectors, min(rule.neighbours, len(some) - 1), context.seed)
-        issues = _issues(distances, others, rule.threshold)
+        issues, alike = _issues(distances, others, rule.threshold)
         means = distances.mean(axis=1)
         scores[some] = thresholds(means)
         outlying = np.flatnonzero(issues["is_outlier_issue"])
         for position, mean in zip(some[outlying].tolist(), means[outlying].tolist(), strict=True):
             told = f"mean distance {mean:.3f} to its neighbours; the median is {np.median(means):.3f}"
             found[position] = Finding(rule.action, float(scores[position]), rule.threshold, told)
-        near = int(issues["is_near_duplicate_issue"].sum())
-        figures[task] |= {"found": len(outlying), "near_duplicates": near}
+        near = np.flatnonzero(issues["is_near_duplicate_issue"])
+        if rule.near_duplicates is not None:
+            ids = rows.take(some, ["row_id"])["row_id"].to_pylist()
+            for local in near.tolist():
+                if (first := min(alike[local], default=local)) < local:
+                    told = f"near duplicate of row {ids[first][:12]} by its embedding"
+                    found.setdefault(int(some[local]), Finding(rule.near_duplicates, detail=told))
+        figures[task] |= {"found": len(outlying), "near_duplicates": len(near)}
     return Findings(found, scores, figures)
 
 
@@ -63,8 +71,10 @@ def thresholds(means: NDArray[np.float32]) -> NDArray[np.float64]:
     return found
 
 
-def _issues(distances: NDArray[np.float32], others: NDArray[np.int64], threshold: float) -> Any:
-    """Datalab's table of issues: is_outlier_issue and is_near_duplicate_issue of each row."""
+def _issues(
+    distances: NDArray[np.float32], others: NDArray[np.int64], threshold: float
+) -> tuple[Any, Sequence[NDArray[np.int64]]]:
+    """Datalab's table of issues (is_outlier_issue and is_near_duplicate_issue of each row), and what each is like."""
     from cleanlab import Datalab
     from scipy.sparse import csr_matrix
 
@@ -75,4 +85,5 @@ def _issues(distances: NDArray[np.float32], others: NDArray[np.int64], threshold
     lab.find_issues(
         knn_graph=graph, issue_types={"outlier": {"k": k, "threshold": threshold}, "near_duplicate": {"k": k}}
     )
-    return lab.get_issues()  # without a column that it could not make: it prints errors and goes on
+    issues = lab.get_issues()  # without a column that it could not make: it prints errors and goes on
+    return issues, lab.get_info("near_duplicate")["near_duplicate_sets"]

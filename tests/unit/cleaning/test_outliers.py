@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,14 @@ from clew.params_clean import OutliersRule
 from examples.clean_rows import CONTEXT, row, stored
 
 
-def _rule(threshold: float = 0.37, neighbours: int = 5) -> OutliersRule:
-    return OutliersRule(action="review", tasks=("t", "u"), neighbours=neighbours, threshold=threshold)
+def _rule(threshold: float = 0.37, neighbours: int = 5, near_duplicates: Any = None) -> OutliersRule:
+    return OutliersRule(
+        action="review",
+        near_duplicates=near_duplicates,
+        tasks=("t", "u"),
+        neighbours=neighbours,
+        threshold=threshold,
+    )
 
 
 def _posts(n: int) -> list[str]:
@@ -42,6 +49,19 @@ def test_a_text_about_something_else_is_found_and_its_score_says_from_which_thre
     assert 7 not in outliers.find(stored(made), _rule(threshold=float(one.score) * 0.9), CONTEXT).by_position
 
 
+def test_of_near_duplicates_by_their_embeddings_the_first_stays() -> None:
+    made = [row(text, row_id=f"{number:064x}") for number, text in enumerate(dict.fromkeys(_posts(60)))]
+    copy = row(str(made[3]["text"]).upper(), row_id="f" * 64)  # the same to the features
+    findings = outliers.find(stored([*made, copy]), _rule(near_duplicates="drop"), CONTEXT)
+    dropped = {position: one for position, one in findings.by_position.items() if one.action == "drop"}
+    assert len(made) in dropped
+    assert 3 not in dropped
+    assert dropped[len(made)].detail == f"near duplicate of row {made[3]['row_id'][:12]} by its embedding"
+    assert findings.figures["t"]["near_duplicates"] >= 2
+    counted = outliers.find(stored([*made, copy]), _rule(), CONTEXT)
+    assert not [one for one in counted.by_position.values() if one.action == "drop"]
+
+
 @pytest.mark.parametrize("count", [0, 1, 3, 4])
 def test_of_a_few_texts_no_more_is_said_than_can_be(count: int) -> None:
     findings = outliers.find(stored([row(text) for text in _posts(count)]), _rule(), CONTEXT)
@@ -60,7 +80,8 @@ def test_any_texts_are_judged(texts: list[str | None]) -> None:
 )
 def test_scores_below_the_threshold_are_what_datalab_finds(distances: np.ndarray, threshold: float) -> None:
     scores = outliers.thresholds(distances.mean(axis=1))
-    found = outliers._issues(distances, np.zeros((12, 3), dtype=np.int64), threshold)["is_outlier_issue"].to_numpy()
+    issues, _ = outliers._issues(distances, np.zeros((12, 3), dtype=np.int64), threshold)
+    found = issues["is_outlier_issue"].to_numpy()
     clear = np.abs(scores - threshold) > 1e-5
     np.testing.assert_array_equal(found[clear], (scores < threshold)[clear])
 

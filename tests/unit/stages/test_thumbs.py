@@ -169,7 +169,7 @@ OF_LABELS = ("annotators", "label_noise", "token_labels")
 SETTINGS: dict[str, Any] = {
     "relevance": {"tasks": ["t"], "threshold": 0.0, "action": "review"},
     "mismatch": {"tasks": ["t"], "share": 0.5, "threshold": 0.0, "action": "review"},
-    "outliers": {"tasks": ["t"], "neighbours": 3, "threshold": 0.1, "action": "review"},
+    "outliers": {"tasks": ["t"], "neighbours": 3, "threshold": 0.1, "action": "review", "near_duplicates": "drop"},
 }
 
 
