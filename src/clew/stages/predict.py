@@ -40,7 +40,8 @@ def run(predict: params.Predict, model: params.Model, item: str, seed: int) -> d
     questions = [_question(tokenizer, row, predict.max_length) for row in test]
     decoder = device.load_model(folder, where)
     device.check_fit(decoder, tokenizer, folder)
-    device.check_length(decoder, predict.max_length, "predict.max_length")
+    behind = getattr(decoder, "base", decoder)  # of one that has a prompt or prefix before it
+    device.check_length(behind, predict.max_length, "predict.max_length")
     with device.memory_advice("predict.batch_size", "predict.max_length"), where.autocast():
         scores, texts, seconds = _answers(decoder, tokenizer, test, questions, predict, where, item)
     predictions = [_prediction(*of_row) for of_row in zip(test, questions, scores, texts, strict=True)]
