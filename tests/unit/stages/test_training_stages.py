@@ -43,7 +43,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_sft_makes_the_same_bytes_twice_and_another_model_with_another_seed(here: Path, method: str) -> None:
     made = []
-    for seed in (1, 1, 2):
+    for seed in (1, 1, 5):
         sft.run(tiny_model.sft_params(method=method), DECODER, seed)
         made.append(io.tree_sha256(paths.SFT))
     assert made[0] == made[1] != made[2]
@@ -125,7 +125,7 @@ def test_rows_that_were_fed_after_the_best_step_only_are_in_no_weights(here: Pat
 
 @pytest.mark.parametrize("seals", [1, 2, 4])
 def test_a_killed_run_that_had_its_best_behind_it_ends_as_an_unbroken_one(here: Path, seals: int) -> None:
-    section = _overfit()
+    section = _overfit().model_copy(update={"patience": 5})
     sft.run(section, DECODER, 1)
     unbroken = _outs()
     with killed(seals):
